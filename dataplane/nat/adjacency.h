@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Adjacency tables: from a destination to a MAC. The prefixes of each port are
+ * flattened into disjoint ranges, so that the longest prefix is one binary
+ * search. Built by the control thread, read-only from then on.
+ */
+#ifndef POSTERN_NAT_ADJACENCY_H
+#define POSTERN_NAT_ADJACENCY_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "dataplane/contract/adjacency.h"
+
+struct adjacency_range {
+	uint32_t first;		 /* lowest address; the range ends before the next one's */
+	uint32_t next_hop_index; /* ADJACENCY_UNREACHABLE: no route */
+};
+
+/* One cache-line half: what a packet needs to leave. */
+struct adjacency_hop {
+	uint8_t mac[6];
+	uint8_t port;	    /* enum port_index */
+	uint8_t usable;	    /* resolved, and its port is up */
+	uint32_t mtu_bytes; /* the route's or the port's, whichever is less */
+	uint32_t address;
+	uint8_t resolved;
+	uint8_t reserved[15];
+};
+static_assert(sizeof(struct adjacency_hop) == 32, "two a cache line");
+
+struct adjacency_tables {
+	uint64_t generation;
+	struct adjacency_port ports[PORT_COUNT];
+	struct adjacency_range *ranges[PORT_COUNT]; /* sorted; the first begins at 0 */
+	uint32_t range_count[PORT_COUNT];	    /* at least one */
+	struct adjacency_hop *next_hops;
+	uint32_t next_hop_count;
+};
+
+/* NULL: no route. */
+static inline const struct adjacency_hop *adjacency_find(
+	const struct adjacency_tables *tables, unsigned port, uint32_t address)
+{
+	const struct adjacency_range *ranges = tables->ranges[port];
+	uint32_t low = 0;
+	for (uint32_t length = tables->range_count[port]; length > 1;) {
+		const uint32_t half = length / 2;
+		low = ranges[low + half].first <= address ? low + half : low;
+		length -= half;
+	}
+	const uint32_t index = ranges[low].next_hop_index;
+	return index != ADJACENCY_UNREACHABLE ? &tables->next_hops[index] : 0;
+}
+
+#endif

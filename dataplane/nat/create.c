@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A new session: may this packet open one, and if so, with which egress address
+ * and port? */
+#include "dataplane/nat/bytes.h"
+#include "dataplane/nat/limits.h"
+#include "dataplane/nat/ports.h"
+#include "dataplane/nat/session.h"
+#include "dataplane/nat/stages.h"
+#include "dataplane/nat/tally.h"
+
+enum { PORT_DNS = 53 };
+
+static enum drop_reason opens(const struct packet *packet, const struct table_workspace *workspace)
+{
+	if (packet->protocol == PROTOCOL_TCP)
+		return packet->tcp_flags == TCP_SYN ? DROP_NONE : DROP_TCP_NOT_SYN;
+	if (packet->protocol == PROTOCOL_ICMP)
+		return packet->data[packet->l4_offset] == ICMP_ECHO_REQUEST ? DROP_NONE : DROP_NO_SESSION;
+	if (packet->protocol != PROTOCOL_UDP && (workspace->flags & POLICY_WORKSPACE_ALLOW_OTHER) == 0)
+		return DROP_DENIED_PROTOCOL;
+	return DROP_NONE;
+}
+
+/* Whoever the VPC lists; the address alone is no proof when the list says from
+ * which host it comes. */
+static enum drop_reason worker_of(const struct policy_tables *policy, const struct packet *packet, uint32_t *ret_slot)
+{
+	if ((packet->vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0) {
+		*ret_slot = SESSION_NO_WORKER;
+		return DROP_NONE;
+	}
+	const uint32_t slot = policy_worker_slot(policy, packet->vni, packet->source);
+	if (slot == SESSION_NO_WORKER)
+		return DROP_UNKNOWN_WORKER;
+	if (policy->workers[slot].vtep != 0 && policy->workers[slot].vtep != packet->vtep)
+		return DROP_WRONG_VTEP;
+	*ret_slot = slot;
+	return DROP_NONE;
+}
+
+/* To an egress IP of this gateway: within a workspace always (RFC 4787 REQ-9), to another one's by policy. */
+static bool hairpin_allowed(const struct policy_tables *policy, const struct packet *packet)
+{
+	const struct table_egress *owner = policy_egress_owner(policy, packet->destination, packet->destination_port);
+	if (owner == NULL)
+		return false;
+	return owner->workspace_slot == packet->workspace_slot || policy->hairpin == POLICY_HAIRPIN_ALLOW;
+}
+
+static enum drop_reason destination_acceptable(const struct batch *batch, const struct table_workspace *workspace,
+	const struct packet *packet, bool *ret_hairpin)
+{
+	const struct policy_tables *policy = batch->policy;
+	const bool hairpin = policy_egress(policy, packet->destination) != NULL;
+	if (hairpin && !hairpin_allowed(policy, packet))
+		return DROP_HAIRPIN_DENIED;
+	for (unsigned port = 0; port < PORT_COUNT; port++)
+		if (packet->destination == batch->adjacency->ports[port].address)
+			return DROP_DENIED_DESTINATION;
+	if ((workspace->flags & POLICY_WORKSPACE_ALLOW_PRIVATE) == 0 && policy_destination_special(packet->destination))
+		return DROP_DENIED_DESTINATION;
+	const uint16_t port = packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port;
+	if (!policy_allows(policy, workspace, packet->destination, packet->protocol, port))
+		return DROP_DENIED_POLICY;
+	*ret_hairpin = hairpin;
+	return DROP_NONE;
+}
+
+/* Limits of the worker and towards the remote. Makes their tallies; whoever does not go on to a session puts them back.
+ */
+static enum drop_reason within_tallies(struct nat_shard *shard, const struct table_workspace *workspace,
+	const struct packet *packet, struct tally *ret_tallies[2])
+{
+	struct tally *worker = tally_get(shard, tally_key_worker(packet->vni, packet->source), packet->workspace_slot);
+	struct tally *remote = tally_get(shard,
+		tally_key_remote(packet->workspace_slot, packet->destination,
+			packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port, packet->protocol),
+		packet->workspace_slot);
+	ret_tallies[0] = worker;
+	ret_tallies[1] = remote;
+	if (worker == NULL || remote == NULL || worker->sessions >= workspace->worker_sessions_max ||
+		remote->sessions >= workspace->sessions_per_remote_max)
+		return DROP_LIMIT_SESSIONS;
+	if (packet->protocol == PROTOCOL_TCP && worker->half_open >= workspace->worker_half_open_max)
+		return DROP_LIMIT_HALF_OPEN;
+	if (!limits_take(&worker->session_ns, workspace->rates.worker_new_session_ns, shard->now_ns))
+		return DROP_LIMIT_SESSION_RATE;
+	return DROP_NONE;
+}
+
+static enum drop_reason within_limits(
+	struct nat_shard *shard, const struct table_workspace *workspace, const struct packet *packet)
+{
+	struct shard_workspace *state = &shard->workspaces[packet->workspace_slot];
+	if (state->sessions >= workspace->sessions_max)
+		return DROP_LIMIT_SESSIONS;
+	/* What is guaranteed to others and not taken up yet is not there to be borrowed. */
+	const uint64_t free_sessions = shard->sessions_max - shard->counters->sessions_active;
+	if (state->sessions >= state->guaranteed && free_sessions <= shard->guaranteed_unused)
+		return free_sessions == 0 ? DROP_SESSIONS_EXHAUSTED : DROP_LIMIT_SESSIONS;
+	if (packet->protocol == PROTOCOL_TCP && state->half_open >= workspace->half_open_max)
+		return DROP_LIMIT_HALF_OPEN;
+	if (!limits_take(&state->session_ns, workspace->rates.new_session_ns, shard->now_ns))
+		return DROP_LIMIT_SESSION_RATE;
+	return DROP_NONE;
+}
+
+static enum drop_reason insert(struct nat_shard *shard, const struct batch *batch, struct packet *packet,
+	const struct table_workspace *workspace, struct session *prototype)
+{
+	const bool icmp = packet->protocol == PROTOCOL_ICMP;
+	enum session_ring ring = SESSION_RING_NONE;
+	uint32_t leader = INDEX_NONE;
+	if (policy_mapping_of(workspace, packet->protocol) == POLICY_MAPPING_ENDPOINT_INDEPENDENT) {
+		ring = SESSION_RING_NEW;
+		leader =
+			session_find_mapping(shard, packet->source, packet->source_port, packet->vni, packet->protocol);
+	}
+	if (leader != INDEX_NONE) {
+		const struct session *of = &shard->sessions[leader];
+		const struct table_egress *egress =
+			policy_egress_owner(batch->policy, of->egress_address, of->egress_port);
+		const bool usable = policy_session_live(batch->policy, of, packet->vpc) && egress != NULL &&
+				    egress->state == POLICY_EGRESS_ACTIVE;
+		ring = usable ? SESSION_RING_JOIN : SESSION_RING_SUPERSEDE;
+	}
+	if (ring == SESSION_RING_JOIN) {
+		prototype->egress_address = shard->sessions[leader].egress_address;
+		prototype->egress_slot = shard->sessions[leader].egress_slot;
+		prototype->egress_port = shard->sessions[leader].egress_port;
+	} else {
+		const struct ports_request request = {
+			.policy = batch->policy,
+			.workspace = workspace,
+			.inside_address = packet->source,
+			.vni = packet->vni,
+			.remote_address = ring == SESSION_RING_NONE ? packet->destination : 0,
+			.remote_port = ring == SESSION_RING_NONE && !icmp ? packet->destination_port : 0,
+			.protocol = packet->protocol,
+		};
+		struct ports_choice choice;
+		const enum ports_result result = ports_allocate(shard, &request, &choice);
+		if (result != PORTS_OK)
+			return result == PORTS_NO_EGRESS_IP ? DROP_NO_EGRESS_IP : DROP_PORTS_EXHAUSTED;
+		prototype->egress_address = choice.egress_address;
+		prototype->egress_slot = choice.egress_slot;
+		prototype->egress_port = choice.port;
+	}
+	packet->session_index = session_create(shard, prototype, ring, leader, batch->policy->sequence);
+	return packet->session_index != INDEX_NONE ? DROP_NONE : DROP_SESSIONS_EXHAUSTED;
+}
+
+static uint8_t first_state(uint8_t protocol)
+{
+	switch (protocol) {
+	case PROTOCOL_TCP:
+		return SESSION_TCP_SYN_OUT;
+	case PROTOCOL_UDP:
+		return SESSION_UDP;
+	case PROTOCOL_ICMP:
+		return SESSION_ICMP;
+	default:
+		return SESSION_OTHER;
+	}
+}
+
+static enum drop_reason create(struct nat_shard *shard, const struct batch *batch, struct packet *packet,
+	const struct table_workspace *workspace, struct session *prototype)
+{
+	bool hairpin = false;
+	enum drop_reason reason = opens(packet, workspace);
+	if (reason == DROP_NONE)
+		reason = worker_of(batch->policy, packet, &prototype->worker_slot);
+	if (reason == DROP_NONE)
+		reason = destination_acceptable(batch, workspace, packet, &hairpin);
+	if (reason == DROP_NONE)
+		reason = within_limits(shard, workspace, packet);
+	if (reason != DROP_NONE)
+		return reason;
+	if (hairpin)
+		prototype->flags |= SESSION_HAIRPIN;
+	if (LIKELY(!workspace->tallied))
+		return insert(shard, batch, packet, workspace, prototype);
+	struct tally *tallies[2];
+	prototype->flags |= SESSION_TALLIED;
+	reason = within_tallies(shard, workspace, packet, tallies);
+	if (reason == DROP_NONE)
+		reason = insert(shard, batch, packet, workspace, prototype);
+	for (unsigned i = 0; i < 2; i++)
+		if (tallies[i] != NULL)
+			tally_put(shard, tallies[i]);
+	return reason;
+}
+
+enum drop_reason create_session(struct nat_shard *shard, const struct batch *batch, struct packet *packet)
+{
+	const struct table_workspace *workspace = &batch->policy->workspaces[packet->workspace_slot];
+	const bool udp = packet->protocol == PROTOCOL_UDP;
+	struct session prototype = {
+		.inside_address = packet->source,
+		.remote_address = packet->destination,
+		.inside_port = packet->source_port,
+		.remote_port = packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port,
+		.vni_protocol = packet->vni << 8 | packet->protocol,
+		.state = first_state(packet->protocol),
+		.flags = udp && packet->destination_port == PORT_DNS ? SESSION_DNS : 0,
+		.vtep = packet->vtep,
+		.workspace_slot = packet->workspace_slot,
+	};
+	const enum drop_reason reason = create(shard, batch, packet, workspace, &prototype);
+	if (reason != DROP_NONE && reason != DROP_TCP_NOT_SYN && reason != DROP_NO_SESSION) {
+		shard->counters->workspaces[packet->workspace_slot].sessions_refused++;
+		refusal_note(shard, packet, reason);
+	}
+	return reason;
+}

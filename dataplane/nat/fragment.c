@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/nat/fragment.h"
+#include "dataplane/nat/layout.h"
+
+#include <string.h>
+
+#include "dataplane/nat/bytes.h"
+#include "dataplane/nat/session.h"
+#include "dataplane/nat/stages.h"
+
+enum { SWEEP_PER_CALL = 64 };
+
+size_t fragments_size(void)
+{
+	return layout_lines(DATAGRAMS_MAX * sizeof(struct datagram)) +
+	       index_bucket_count(DATAGRAMS_MAX) * sizeof(struct index_bucket) + layout_lines(WORKSPACE_COUNT_MAX * 2) +
+	       DATAGRAMS_MAX * sizeof(uint32_t);
+}
+
+void fragments_init(struct fragments *fragments, void *memory)
+{
+	uint8_t *at = memory;
+	fragments->datagrams = memory;
+	at += layout_lines(DATAGRAMS_MAX * sizeof(struct datagram));
+	index_init(&fragments->index, at, index_bucket_count(DATAGRAMS_MAX));
+	at += index_bucket_count(DATAGRAMS_MAX) * sizeof(struct index_bucket);
+	fragments->workspaces = (void *)at;
+	at += layout_lines(WORKSPACE_COUNT_MAX * 2);
+	fragments->deadlines = (uint32_t *)at;
+	memset(fragments->deadlines, 0xff, DATAGRAMS_MAX * sizeof(uint32_t));
+	for (uint32_t i = 0; i < DATAGRAMS_MAX; i++)
+		fragments->datagrams[i].next_free = i + 1 < DATAGRAMS_MAX ? i + 1 : INDEX_NONE;
+}
+
+struct datagram_search {
+	const struct datagram *datagrams;
+	const struct packet *packet;
+	uint32_t vni;
+	uint16_t id;
+};
+
+static uint16_t id_of(const struct packet *packet)
+{
+	return load_be16(packet->data + packet->ip_offset + IPV4_ID_OFFSET);
+}
+
+static uint32_t vni_of(const struct packet *packet)
+{
+	return packet->in_port == PORT_INSIDE ? packet->vni : 0;
+}
+
+static bool is_datagram(const void *context, uint32_t entry)
+{
+	const struct datagram_search *search = context;
+	const struct datagram *datagram = &search->datagrams[entry];
+	const struct packet *packet = search->packet;
+	return datagram->source == packet->source && datagram->destination == packet->destination &&
+	       datagram->vni == search->vni && datagram->id == search->id && datagram->protocol == packet->protocol;
+}
+
+static uint64_t datagram_hash(const struct nat_shard *shard, uint32_t source, uint32_t destination, uint32_t vni,
+	uint16_t id, uint8_t protocol)
+{
+	return hash_one(&shard->secret,
+		(struct hash_key){(uint64_t)source << 32 | destination, (uint64_t)(vni << 8 | protocol) << 32 | id});
+}
+
+static uint32_t datagram_find(const struct nat_shard *shard, const struct packet *packet, uint64_t *ret_hash)
+{
+	const struct datagram_search search = {shard->fragments.datagrams, packet, vni_of(packet), id_of(packet)};
+	*ret_hash = datagram_hash(shard, packet->source, packet->destination, search.vni, search.id, packet->protocol);
+	return index_find(&shard->fragments.index, *ret_hash, is_datagram, &search);
+}
+
+enum drop_reason fragment_owner(struct nat_shard *shard, struct packet *packet)
+{
+	uint64_t hash;
+	const uint32_t found = datagram_find(shard, packet, &hash);
+	if (found == INDEX_NONE || shard->fragments.datagrams[found].state != DATAGRAM_KNOWN)
+		return DROP_FRAGMENT;
+	packet->workspace_slot = shard->fragments.datagrams[found].workspace_slot;
+	return DROP_NONE;
+}
+
+/* The datagram of a fragment, new if need be; NULL when the workspace or the
+ * shard has too many. */
+static struct datagram *datagram_of(struct nat_shard *shard, const struct packet *packet)
+{
+	struct fragments *fragments = &shard->fragments;
+	uint64_t hash;
+	const uint32_t found = datagram_find(shard, packet, &hash);
+	if (found != INDEX_NONE)
+		return &fragments->datagrams[found];
+	const uint32_t fresh = fragments->free_datagram;
+	if (fresh == INDEX_NONE ||
+		fragments->workspaces[packet->workspace_slot].datagrams >= DATAGRAMS_PER_WORKSPACE_MAX ||
+		!index_insert(&fragments->index, hash, fresh))
+		return NULL;
+	struct datagram *datagram = &fragments->datagrams[fresh];
+	fragments->free_datagram = datagram->next_free;
+	fragments->workspaces[packet->workspace_slot].datagrams++;
+	*datagram = (struct datagram){
+		.source = packet->source,
+		.destination = packet->destination,
+		.vni = vni_of(packet),
+		.id = id_of(packet),
+		.protocol = packet->protocol,
+		.state = DATAGRAM_WAITING,
+		.workspace_slot = packet->workspace_slot,
+	};
+	fragments->deadlines[fresh] = shard->now_tick + DATAGRAM_TIMEOUT_TICKS;
+	return datagram;
+}
+
+static void datagram_end(struct nat_shard *shard, struct datagram *datagram)
+{
+	struct fragments *fragments = &shard->fragments;
+	const uint32_t index = (uint32_t)(datagram - fragments->datagrams);
+	CHECK(datagram->held_count == 0);
+	index_remove(&fragments->index,
+		datagram_hash(shard, datagram->source, datagram->destination, datagram->vni, datagram->id,
+			datagram->protocol),
+		index);
+	fragments->workspaces[datagram->workspace_slot].datagrams--;
+	datagram->state = DATAGRAM_FREE;
+	fragments->deadlines[index] = UINT32_MAX;
+	datagram->next_free = fragments->free_datagram;
+	fragments->free_datagram = index;
+}
+
+/* Notes which units a fragment brings. DROP_NONE: none of them has been seen
+ * before. */
+static enum drop_reason units_note(struct datagram *datagram, uint32_t first_unit, uint32_t unit_count)
+{
+	uint32_t known = 0;
+	for (uint32_t unit = first_unit; unit < first_unit + unit_count; unit++)
+		known += datagram->seen[unit / 64] >> (unit % 64) & 1;
+	if (known == unit_count && unit_count > 0)
+		return DROP_FRAGMENT_OVERLAP; /* a duplicate: the first copy stands */
+	if (known > 0) {
+		datagram->state = DATAGRAM_SPOILT;
+		return DROP_FRAGMENT_OVERLAP;
+	}
+	for (uint32_t unit = first_unit; unit < first_unit + unit_count; unit++)
+		datagram->seen[unit / 64] |= 1ull << (unit % 64);
+	datagram->units_seen = (uint16_t)(datagram->units_seen + unit_count);
+	return DROP_NONE;
+}
+
+static bool hold(struct nat_shard *shard, const struct table_workspace *workspace, struct datagram *datagram,
+	struct packet *packet)
+{
+	struct fragments *fragments = &shard->fragments;
+	if (fragments->workspaces[datagram->workspace_slot].held >= workspace->fragments_held_max)
+		return false;
+	if (datagram->held_count >= HELD_PER_DATAGRAM_MAX || fragments->held >= HELD_MAX ||
+		fragments->workspaces[datagram->workspace_slot].held >= HELD_PER_WORKSPACE_MAX)
+		return false;
+	datagram->held[datagram->held_count++] = packet;
+	fragments->workspaces[datagram->workspace_slot].held++;
+	fragments->held++;
+	shard->counters->held++;
+	packet->verdict = PACKET_HELD;
+	shard->ended++;
+	return true;
+}
+
+static struct packet *release(struct nat_shard *shard, struct datagram *datagram)
+{
+	struct fragments *fragments = &shard->fragments;
+	fragments->workspaces[datagram->workspace_slot].held--;
+	fragments->held--;
+	shard->counters->held--;
+	return datagram->held[--datagram->held_count];
+}
+
+static void drop_held(struct nat_shard *shard, struct datagram *datagram, enum drop_reason reason)
+{
+	while (datagram->held_count > 0) {
+		struct packet *packet = release(shard, datagram);
+		shard_drop(shard, packet, reason);
+		shard_give(shard, packet);
+	}
+}
+
+static enum drop_reason fragment_note(
+	struct nat_shard *shard, const struct policy_tables *policy, struct packet *packet)
+{
+	const uint8_t *ip = packet->data + packet->ip_offset;
+	const uint16_t field = load_be16(ip + IPV4_FRAGMENT_OFFSET);
+	const bool more = field & IPV4_FLAG_MF;
+	const uint32_t first_unit = field & IPV4_FRAGMENT_OFFSET_MASK;
+	const uint32_t length_bytes = packet->ip_length_bytes - (uint32_t)(ip[0] & 15) * 4;
+	const uint32_t unit_count = (length_bytes + 7) / 8;
+	if ((more && length_bytes % 8 != 0) || length_bytes == 0 || first_unit * 8 + length_bytes > UINT16_MAX)
+		return DROP_BAD_IP_HEADER;
+	if (first_unit == 1 && packet->protocol == PROTOCOL_TCP)
+		return DROP_FRAGMENT_TINY; /* would overlap the flags of the first one (RFC
+					      3128) */
+
+	struct datagram *datagram = datagram_of(shard, packet);
+	if (datagram == NULL)
+		return DROP_FRAGMENT_LIMIT;
+	packet->datagram = (uint16_t)(datagram - shard->fragments.datagrams);
+	if (datagram->state != DATAGRAM_SPOILT) {
+		const enum drop_reason reason = units_note(datagram, first_unit, unit_count);
+		if (reason != DROP_NONE && datagram->state != DATAGRAM_SPOILT)
+			return reason;
+	}
+	if (datagram->state == DATAGRAM_SPOILT) {
+		drop_held(shard, datagram, DROP_FRAGMENT_OVERLAP);
+		return DROP_FRAGMENT_OVERLAP;
+	}
+	if (!more)
+		datagram->units_total = (uint16_t)(first_unit + unit_count);
+	if (datagram->units_seen == datagram->units_total) /* complete: only its tail is still under way */
+		shard->fragments.deadlines[packet->datagram] = shard->now_tick + DATAGRAM_LINGER_TICKS;
+	if (packet->kind == PACKET_KIND_FRAGMENT && datagram->state == DATAGRAM_WAITING &&
+		!hold(shard, &policy->workspaces[packet->workspace_slot], datagram, packet))
+		return DROP_FRAGMENT_LIMIT;
+	return DROP_NONE;
+}
+
+void fragment_batch(struct nat_shard *shard, struct batch *batch)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct packet *packet = batch->live[i];
+		if (LIKELY((packet->flags & PACKET_FRAGMENT) == 0))
+			continue;
+		const enum drop_reason reason = fragment_note(shard, batch->policy, packet);
+		if (reason != DROP_NONE)
+			shard_drop(shard, packet, reason);
+	}
+	batch_compact(shard, batch);
+}
+
+void fragment_resolve(struct nat_shard *shard, const struct packet *first)
+{
+	struct datagram *datagram = &shard->fragments.datagrams[first->datagram];
+	const struct session *session = &shard->sessions[first->session_index];
+	datagram->state = DATAGRAM_KNOWN;
+	datagram->session_index = first->session_index;
+	datagram->session_key =
+		session_key_inside(session->inside_address, session->inside_port, session->remote_address,
+			session->remote_port, session->vni_protocol >> 8, (uint8_t)session->vni_protocol);
+	datagram->new_id = shard->ip_id++;
+	if (datagram->held_count > 0)
+		shard->fragments_resolved = true;
+}
+
+void fragment_refuse(struct nat_shard *shard, const struct packet *first, enum drop_reason reason)
+{
+	struct datagram *datagram = &shard->fragments.datagrams[first->datagram];
+	datagram->state = DATAGRAM_SPOILT;
+	drop_held(shard, datagram, reason);
+}
+
+/* The session is still the one that the first fragment had. */
+static struct session *session_of(struct nat_shard *shard, const struct datagram *datagram)
+{
+	struct session *session = &shard->sessions[datagram->session_index];
+	const struct hash_key key =
+		session_key_inside(session->inside_address, session->inside_port, session->remote_address,
+			session->remote_port, session->vni_protocol >> 8, (uint8_t)session->vni_protocol);
+	if (session->state == SESSION_FREE || key.low != datagram->session_key.low ||
+		key.high != datagram->session_key.high)
+		return NULL;
+	return session;
+}
+
+enum drop_reason fragment_translate(struct nat_shard *shard, const struct batch *batch, struct packet *packet)
+{
+	struct datagram *datagram = &shard->fragments.datagrams[packet->datagram];
+	if (datagram->state != DATAGRAM_KNOWN)
+		return DROP_FRAGMENT;
+	const struct session *session = session_of(shard, datagram);
+	if (session == NULL)
+		return DROP_FRAGMENT;
+	packet->session_index = datagram->session_index;
+	packet->vni = session->vni_protocol >> 8;
+	packet->vpc = policy_vpc(batch->policy, packet->vni);
+	if (!policy_session_live(batch->policy, session, packet->vpc) ||
+		session->workspace_slot != packet->workspace_slot)
+		return DROP_STALE_SESSION;
+	packet->egress_port = session->egress_port;
+	if (session->flags & SESSION_HAIRPIN)
+		packet->flags |= PACKET_HAIRPIN;
+	/* A held one was routed, if at all, by tables that may be gone. */
+	if (packet->in_port == PORT_INSIDE)
+		return translate_hop_outside(shard, batch, packet, session->remote_address);
+	return translate_hop_inside(shard, batch, packet, session);
+}
+
+uint32_t fragment_released(struct nat_shard *shard, struct packet *ret_packets[NAT_BATCH_MAX])
+{
+	uint32_t count = 0;
+	if (LIKELY(!shard->fragments_resolved))
+		return 0;
+	for (uint32_t i = 0; i < DATAGRAMS_MAX; i++) {
+		struct datagram *datagram = &shard->fragments.datagrams[i];
+		while (datagram->state == DATAGRAM_KNOWN && datagram->held_count > 0) {
+			if (count == NAT_BATCH_MAX)
+				return count;
+			ret_packets[count] = release(shard, datagram);
+			ret_packets[count++]->verdict = PACKET_PENDING;
+		}
+	}
+	shard->fragments_resolved = false;
+	return count;
+}
+
+void fragment_upkeep(struct nat_shard *shard)
+{
+	struct fragments *fragments = &shard->fragments;
+	if (LIKELY(fragments->index.count == 0))
+		return;
+	for (unsigned i = 0; i < SWEEP_PER_CALL; i++) {
+		const uint32_t at = fragments->sweep_at;
+		fragments->sweep_at = (at + 1) % DATAGRAMS_MAX;
+		if (fragments->deadlines[at] == UINT32_MAX || (int32_t)(shard->now_tick - fragments->deadlines[at]) < 0)
+			continue;
+		drop_held(shard, &fragments->datagrams[at], DROP_FRAGMENT);
+		datagram_end(shard, &fragments->datagrams[at]);
+	}
+}

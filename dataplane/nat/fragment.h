@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fragments without reassembly (RFC 4787 REQ-14): the first fragment carries
+ * the ports and is translated like any packet; the others of its datagram
+ * follow it. Those that come before the first are held, within limits per
+ * workspace.
+ *
+ * A datagram is known by the workspace's tunnel (or the outside), both
+ * addresses, protocol and IP ID, so that fragments of two workspaces never
+ * meet. Which of its 8-byte units have been seen is kept as a bitmap: a
+ * fragment that overlaps what was seen is dropped, and one that overlaps in
+ * part spoils the datagram (RFC 5722, RFC 3128, RFC 1858).
+ *
+ * Owner and thread: the shard's. Limits: below; full means a counted drop.
+ */
+#ifndef POSTERN_NAT_FRAGMENT_H
+#define POSTERN_NAT_FRAGMENT_H
+
+#include "dataplane/nat/shard.h"
+
+enum {
+	DATAGRAMS_MAX = 1024, /* per shard */
+	DATAGRAMS_PER_WORKSPACE_MAX = 128,
+	HELD_PER_DATAGRAM_MAX = 16,
+	HELD_PER_WORKSPACE_MAX = 64,
+	HELD_MAX = 512,		     /* per shard: buffers are the ports' too */
+	DATAGRAM_TIMEOUT_TICKS = 56, /* 15 s (RFC 791 section 3.2) */
+	DATAGRAM_LINGER_TICKS = 4,   /* after the last piece: duplicates are still known as such */
+	DATAGRAM_UNITS = 65536 / 8,
+};
+
+enum datagram_state { DATAGRAM_FREE = 0, DATAGRAM_WAITING, DATAGRAM_KNOWN, DATAGRAM_SPOILT };
+
+struct datagram {
+	uint32_t source, destination, vni; /* vni 0: from outside */
+	uint16_t id;
+	uint8_t protocol;
+	uint8_t state; /* enum datagram_state */
+	uint16_t workspace_slot;
+	uint16_t new_id;	     /* outbound */
+	uint32_t session_index;	     /* KNOWN */
+	struct hash_key session_key; /* inside key of that session: is it still the same one? */
+	uint32_t next_free;
+	uint16_t units_seen, units_total; /* total 0: the last fragment has not come */
+	uint8_t held_count;
+	struct packet *held[HELD_PER_DATAGRAM_MAX];
+	uint64_t seen[DATAGRAM_UNITS / 64];
+};
+
+size_t fragments_size(void);
+void fragments_init(struct fragments *fragments, void *memory);
+
+/* Stage: takes note of every fragment; holds those whose first has not come. */
+void fragment_batch(struct nat_shard *shard, struct batch *batch);
+
+/*
+ * Whose a later fragment to a shared egress address is: known once its first one has come. Until then it is dropped,
+ * since there is no workspace to hold it for.
+ */
+enum drop_reason fragment_owner(struct nat_shard *shard, struct packet *packet);
+
+/* The first fragment has its session: the others may follow. Those held are
+ * handed to fragment_follow(). */
+void fragment_resolve(struct nat_shard *shard, const struct packet *first);
+/* The first fragment was refused: so are the others. */
+void fragment_refuse(struct nat_shard *shard, const struct packet *first, enum drop_reason reason);
+
+/* A later fragment of a known datagram: who it is, where to. DROP_NONE:
+ * session_index, vni, vtep and hop are set. */
+enum drop_reason fragment_translate(struct nat_shard *shard, const struct batch *batch, struct packet *packet);
+
+/* Up to NAT_BATCH_MAX held fragments whose first has been resolved, to go
+ * through the later stages; their number. */
+uint32_t fragment_released(struct nat_shard *shard, struct packet *ret_packets[NAT_BATCH_MAX]);
+
+/* Ends datagrams whose time is up, some per call. */
+void fragment_upkeep(struct nat_shard *shard);
+
+#endif

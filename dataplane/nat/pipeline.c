@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A packet's journey, forward only:
+ *
+ *   parse      every length checked once; offsets kept parse.c classify (VTEP,
+ * VNI, inner source) → VPC and workspace; or egress IP → workspace classify.c
+ *   fragment   later fragments wait for their first one fragment.c find
+ * session, by keyed hash; two cache lines, prefetched over the batch find.c,
+ * index.h translate  new sessions: policy, limits, port (create.c, ports.c);
+ * live? state, time   translate.c, tcp.c, icmp.c rewrite    addresses, ports,
+ * TTL, MSS, checksums                                        rewrite.c guard by
+ * the bytes alone: its own workspace's IP, its own workspace's worker guard.c
+ *   emit       next hop, link header, tunnel; in pieces where it does not fit
+ * emit.c, split.c
+ *
+ * At each step a packet may be dropped, under exactly one reason; some drops
+ * are answered (answer.c). In every run: rx = tx + drops + held + handed_over +
+ * absorbed - generated.
+ */
+#include "dataplane/nat/fragment.h"
+
+#include "dataplane/nat/stages.h"
+#include <string.h>
+
+/* From a decision to bytes: what every packet goes through that may leave. */
+static void leave(struct nat_shard *shard, struct batch *batch)
+{
+	translate_batch(shard, batch);
+	rewrite_batch(shard, batch);
+	guard_batch(shard, batch);
+	emit_batch(shard, batch);
+}
+
+static void enter(struct nat_shard *shard, struct batch *batch)
+{
+	parse_batch(shard, batch);
+	classify_batch(shard, batch);
+	fragment_batch(shard, batch);
+	find_batch(shard, batch);
+}
+
+/* What went out to an egress IP of this gateway comes in again as from outside (RFC 4787 REQ-9); from there it goes
+ * inside. */
+static void return_hairpins(struct nat_shard *shard, struct batch *batch)
+{
+	if (LIKELY(shard->hairpin_count == 0))
+		return;
+	batch->count = shard->hairpin_count;
+	memcpy(batch->live, shard->hairpins, batch->count * sizeof(batch->live[0]));
+	shard->hairpin_count = 0;
+	enter(shard, batch);
+	leave(shard, batch);
+}
+
+/* Fragments that were held until their first one came: on from where they
+ * stopped. */
+static void leave_released(struct nat_shard *shard, struct batch *batch)
+{
+	for (;;) {
+		batch->count = fragment_released(shard, batch->live);
+		if (LIKELY(batch->count == 0))
+			return;
+		struct packet *packets[NAT_BATCH_MAX];
+		const uint32_t count = batch->count;
+		memcpy(packets, batch->live, count * sizeof(packets[0]));
+		leave(shard, batch);
+		return_hairpins(shard, batch);
+		for (uint32_t i = 0; i < count; i++)
+			if (packets[i]->verdict != PACKET_HELD)
+				shard_give(shard, packets[i]);
+	}
+}
+
+void nat_process(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[], uint32_t count,
+	uint64_t now_ns)
+{
+	CHECK(count <= NAT_BATCH_MAX);
+	shard_set_time(shard, now_ns);
+	struct batch batch = {
+		.policy = view->policy, .adjacency = view->adjacency, .count = count, .ended = shard->ended};
+	for (uint32_t i = 0; i < count; i++) {
+		struct packet *packet = packets[i];
+		shard->counters->ports[packet->in_port].rx_packets++;
+		shard->counters->ports[packet->in_port].rx_bytes += packet->length_bytes;
+		packet->workspace_slot = WORKSPACE_NONE;
+		batch.live[i] = packet;
+		if (UNLIKELY(view->policy == NULL))
+			shard_drop(shard, packet, DROP_NO_POLICY);
+	}
+	if (UNLIKELY(view->policy == NULL))
+		return;
+	shard_guarantees(shard, view->policy);
+	enter(shard, &batch);
+	leave(shard, &batch);
+	return_hairpins(shard, &batch);
+	leave_released(shard, &batch);
+}

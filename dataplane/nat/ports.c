@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/nat/ports.h"
+
+#include <string.h>
+
+#include "dataplane/nat/bytes.h"
+#include "dataplane/nat/session.h"
+
+enum {
+	RANDOM_TRIES = 8,
+	/* Up to here each IP of a workspace is weighed for pairing; beyond, the first
+	   one is taken by hash. */
+	PAIRING_WEIGHED_MAX = 64,
+};
+
+uint32_t ports_map_count(uint32_t sessions_max)
+{
+	/* A map pays when a remote holds over 3/4 of a slice. Twice as many as there can be then, for the sets' sake.
+	 */
+	uint32_t count = 2 * PORT_MAP_WAYS;
+	while (count < sessions_max / (PORT_TOTAL / 2))
+		count *= 2;
+	return count;
+}
+
+/*
+ * The ports of an address that a shard may give: its turns of PORT_TURN ports each, so that a reply's destination port
+ * names its shard, and each block of a shared address has ports of every shard.
+ */
+struct span {
+	uint32_t first;	 /* the first port of the first turn */
+	uint32_t stride; /* from a turn to the next; PORT_TURN when there is one shard */
+	uint32_t count;
+};
+
+static struct span span_of(const struct nat_shard *shard, const struct table_egress *egress)
+{
+	uint32_t first = shard->port_first, end = (uint32_t)shard->port_first + shard->port_count;
+	if (egress->port_first > first)
+		first = egress->port_first;
+	if (egress->port_last != 0 && egress->port_last + 1u < end)
+		end = egress->port_last + 1u;
+	struct span span = {.first = first, .stride = PORT_TURN, .count = end > first ? end - first : 0};
+	if (shard->shard_count == 1)
+		return span;
+	span.stride = PORT_TURN * shard->shard_count;
+	uint32_t turn = (first + PORT_TURN - 1) / PORT_TURN;
+	while (turn % shard->shard_count != shard->shard_index)
+		turn++;
+	span.first = turn * PORT_TURN;
+	const uint32_t turns = span.first < end ? (end - span.first + span.stride - 1) / span.stride : 0;
+	span.count = turns * PORT_TURN;
+	return span;
+}
+
+static uint16_t span_port(const struct span *span, uint32_t i)
+{
+	if (span->stride == PORT_TURN)
+		return (uint16_t)(span->first + i);
+	return (uint16_t)(span->first + i / PORT_TURN * span->stride + i % PORT_TURN);
+}
+
+static bool has_ports(uint8_t protocol)
+{
+	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_ICMP;
+}
+
+bool ports_mine(const struct nat_shard *shard, uint16_t port, uint8_t protocol)
+{
+	if (!has_ports(protocol))
+		return port == 0;
+	if (port < shard->port_first || port >= (uint32_t)shard->port_first + shard->port_count)
+		return false;
+	return shard->shard_count == 1 || port / PORT_TURN % shard->shard_count == shard->shard_index;
+}
+
+static bool port_taken(
+	const struct nat_shard *shard, const struct ports_request *request, uint32_t egress, uint16_t port)
+{
+	const struct hash_key key =
+		session_key_outside(egress, port, request->remote_address, request->remote_port, request->protocol);
+	const uint64_t hash = hash_one(&shard->secret, key);
+	if (request->remote_address == 0)
+		return session_find_mapped_port(shard, egress, port, request->protocol, hash) != INDEX_NONE;
+	return session_find_outside(shard, key, hash) != INDEX_NONE;
+}
+
+/* What a map is about. */
+struct map_key {
+	uint32_t egress_address, remote_address;
+	uint16_t egress_slot, remote_port;
+	uint8_t protocol;
+};
+
+static struct port_map *map_set(const struct nat_shard *shard, const struct map_key *key)
+{
+	const uint64_t hash =
+		hash_mix(((uint64_t)key->egress_address << 32 | key->remote_address) ^ shard->secret.words[2] ^
+			 hash_mix((uint64_t)key->egress_slot << 32 | (uint64_t)key->remote_port << 8 | key->protocol));
+	return &shard->port_maps[(hash & shard->port_map_set_mask) * PORT_MAP_WAYS];
+}
+
+static struct port_map *map_find(const struct nat_shard *shard, const struct map_key *key)
+{
+	if (shard->port_maps_used == 0)
+		return NULL;
+	struct port_map *set = map_set(shard, key);
+	for (unsigned way = 0; way < PORT_MAP_WAYS; way++)
+		if (set[way].egress_address == key->egress_address && set[way].egress_slot == key->egress_slot &&
+			set[way].remote_address == key->remote_address && set[way].remote_port == key->remote_port &&
+			set[way].protocol == key->protocol)
+			return &set[way];
+	return NULL;
+}
+
+/* Builds the map of one egress IP towards one remote: looks at every port of the span, once. */
+static struct port_map *map_build(struct nat_shard *shard, const struct ports_request *request,
+	const struct map_key *key, const struct span *span)
+{
+	struct port_map *set = map_set(shard, key);
+	struct port_map *map = &set[0];
+	for (unsigned way = 1; way < PORT_MAP_WAYS; way++)
+		if (map->egress_address != 0 && (set[way].egress_address == 0 || set[way].taken < map->taken))
+			map = &set[way];
+	shard->port_maps_used += map->egress_address == 0;
+	memset(map->words, 0xff, sizeof(map->words)); /* ports outside of the span stay taken */
+	map->egress_address = key->egress_address;
+	map->egress_slot = key->egress_slot;
+	map->remote_address = key->remote_address;
+	map->remote_port = key->remote_port;
+	map->protocol = key->protocol;
+	map->count = span->count;
+	map->taken = 0;
+	for (uint32_t i = 0; i < span->count; i++) {
+		const uint16_t port = span_port(span, i);
+		if (port_taken(shard, request, key->egress_address, port))
+			map->taken++;
+		else
+			map->words[port / 64] &= ~(1ull << (port % 64));
+	}
+	return map;
+}
+
+static bool map_choose(struct nat_shard *shard, const struct port_map *map, uint16_t *ret_port)
+{
+	if (map->taken >= map->count)
+		return false;
+	uint32_t word = shard_random_below(shard, PORT_MAP_WORDS);
+	for (uint32_t i = 0; i < PORT_MAP_WORDS; i++, word = (word + 1) % PORT_MAP_WORDS) {
+		const uint64_t free_ports = ~map->words[word];
+		if (free_ports == 0)
+			continue;
+		const unsigned turn = (unsigned)shard_random_below(shard, 64);
+		const uint64_t turned = free_ports >> turn | (turn != 0 ? free_ports << (64 - turn) : 0);
+		*ret_port = (uint16_t)(word * 64 + ((unsigned)__builtin_ctzll(turned) + turn) % 64);
+		return true;
+	}
+	return false;
+}
+
+static bool port_on(struct nat_shard *shard, const struct ports_request *request, const struct table_egress *egress,
+	uint16_t *ret_port)
+{
+	if (!has_ports(request->protocol)) { /* by address alone: one worker per egress IP and remote, and none on a
+						shared one */
+		*ret_port = 0;
+		return egress->port_first == 0 && !port_taken(shard, request, egress->address, 0);
+	}
+	const struct span span = span_of(shard, egress);
+	if (span.count == 0)
+		return false;
+	const struct map_key key = {
+		.egress_address = egress->address,
+		.remote_address = request->remote_address,
+		.egress_slot = egress->slot,
+		.remote_port = request->remote_port,
+		.protocol = request->protocol,
+	};
+	const struct port_map *map = map_find(shard, &key);
+	for (unsigned attempt = 0; map == NULL && attempt < RANDOM_TRIES; attempt++) {
+		const uint16_t port = span_port(&span, shard_random_below(shard, span.count));
+		if (!port_taken(shard, request, egress->address, port)) {
+			*ret_port = port;
+			return true;
+		}
+	}
+	if (map == NULL)
+		map = map_build(shard, request, &key, &span);
+	return map_choose(shard, map, ret_port);
+}
+
+/* Rendezvous hashing: another IP of the workspace may come or go without moving
+ * the worker from its own. */
+static uint32_t preferred_egress(const struct nat_shard *shard, const struct ports_request *request,
+	const struct table_egress *list, uint32_t count)
+{
+	const uint64_t worker =
+		hash_mix(((uint64_t)request->vni << 32 | request->inside_address) ^ shard->secret.words[3]);
+	if (count > PAIRING_WEIGHED_MAX)
+		return (uint32_t)(((worker >> 32) * count) >> 32);
+	uint32_t best = 0;
+	uint64_t best_weight = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		const uint64_t weight = hash_mix(worker ^ list[i].address);
+		if (list[i].state == POLICY_EGRESS_ACTIVE && weight >= best_weight) {
+			best = i;
+			best_weight = weight;
+		}
+	}
+	return best;
+}
+
+enum ports_result ports_allocate(
+	struct nat_shard *shard, const struct ports_request *request, struct ports_choice *ret_choice)
+{
+	const struct table_egress *list = &request->policy->egress_lists[request->workspace->egress_first];
+	const uint32_t count = request->workspace->egress_count;
+	if (count == 0)
+		return PORTS_NO_EGRESS_IP;
+	uint32_t at = preferred_egress(shard, request, list, count);
+	bool active = false;
+	for (uint32_t i = 0; i < count; i++, at = at + 1 < count ? at + 1 : 0) {
+		if (list[at].state != POLICY_EGRESS_ACTIVE)
+			continue;
+		active = true;
+		uint16_t port;
+		if (!port_on(shard, request, &list[at], &port))
+			continue;
+		*ret_choice = (struct ports_choice){list[at].address, list[at].slot, port};
+		return PORTS_OK;
+	}
+	return active ? PORTS_EXHAUSTED : PORTS_NO_EGRESS_IP;
+}
+
+void ports_note(struct nat_shard *shard, const struct session *session, bool taken)
+{
+	const bool mapped = session->flags & SESSION_MAPPED;
+	const struct map_key key = {
+		.egress_address = session->egress_address,
+		.remote_address = mapped ? 0 : session->remote_address,
+		.egress_slot = session->egress_slot,
+		.remote_port = mapped ? 0 : session->remote_port,
+		.protocol = (uint8_t)session->vni_protocol,
+	};
+	struct port_map *map = map_find(shard, &key);
+	if (map == NULL)
+		return;
+	const uint64_t bit = 1ull << (session->egress_port % 64);
+	uint64_t *word = &map->words[session->egress_port / 64];
+	/* Sessions under an older identity of the address are in the map as taken, but leave it under another key. */
+	if (((*word & bit) != 0) == taken)
+		return;
+	*word ^= bit;
+	if (taken) {
+		map->taken++;
+		return;
+	}
+	map->taken--;
+	if (map->taken < map->count / 2) {
+		map->egress_address = 0; /* random tries do again */
+		shard->port_maps_used--;
+	}
+}

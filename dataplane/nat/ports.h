@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which egress address and port a new session gets (RFC 6056, RFC 6888 REQ-2
+ * and REQ-13). Thread: the shard's.
+ *
+ * Endpoint-dependent: a port is free for a remote when no session has (egress,
+ * port, remote, remote port, protocol), so an egress IP serves 64,512 sessions
+ * per remote endpoint. Endpoint-independent: when no mapping has (egress, port,
+ * protocol).
+ *
+ * Random ports are tried first; where several are taken, few may be left, and a
+ * map of the ports towards that one remote is built and kept: then a free port
+ * is found in bounded time, down to the last one. Maps are needed only for
+ * remotes that hold most of an IP's ports, and there can not be many of those:
+ * their number is bounded by the sessions.
+ */
+#ifndef POSTERN_NAT_PORTS_H
+#define POSTERN_NAT_PORTS_H
+
+#include "dataplane/nat/shard.h"
+
+struct ports_request {
+	const struct policy_tables *policy;
+	const struct table_workspace *workspace;
+	uint32_t inside_address, vni; /* paired pooling: the same worker gets the same egress IP */
+	uint32_t remote_address;      /* both 0 for endpoint-independent mapping */
+	uint16_t remote_port;
+	uint8_t protocol;
+};
+
+struct ports_choice {
+	uint32_t egress_address;
+	uint16_t egress_slot;
+	uint16_t port;
+};
+
+enum ports_result {
+	PORTS_OK,
+	PORTS_NO_EGRESS_IP, /* none in service */
+	PORTS_EXHAUSTED,    /* not one port on any of them */
+};
+
+enum ports_result ports_allocate(
+	struct nat_shard *shard, const struct ports_request *request, struct ports_choice *ret_choice);
+
+/* Is the port one that this shard gives? */
+bool ports_mine(const struct nat_shard *shard, uint16_t port, uint8_t protocol);
+
+/* A session or mapping took its port or gave it back: keeps the maps true. */
+void ports_note(struct nat_shard *shard, const struct session *session, bool taken);
+
+/* Number of port maps (a power of two) for a shard of that many sessions. */
+uint32_t ports_map_count(uint32_t sessions_max);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shard: the state that one fast-path thread owns alone. Nothing in it is
+ * shared but `counters`, `sessions` (others read them) and `wanted` (one
+ * reader).
+ */
+#ifndef POSTERN_NAT_SHARD_H
+#define POSTERN_NAT_SHARD_H
+
+#include <assert.h>
+
+#include "dataplane/nat/adjacency.h"
+#include "dataplane/nat/hash.h"
+#include "dataplane/nat/index.h"
+#include "dataplane/nat/nat.h"
+#include "dataplane/nat/packet.h"
+#include "dataplane/nat/policy.h"
+
+enum {
+	WANTED_SIZE = 64,  /* power of two */
+	GIVEN_SIZE = 2048, /* power of two; more than one batch can give */
+	PORT_FIRST = 1024, /* RFC 6056: from here up */
+	PORT_TOTAL = 65536 - PORT_FIRST,
+	PORT_TURN = 32, /* ports are dealt to the shards in turns of so many */
+	PORT_MAP_WORDS = 65536 / 64,
+	PORT_MAP_WAYS = 4,
+};
+
+/* What a shard remembers of a workspace, by slot. */
+struct shard_workspace {
+	uint32_t sessions, half_open;
+	uint32_t guaranteed; /* sessions kept free for it, of this shard */
+	uint32_t tallies;
+	/* Theoretical arrival times of the token buckets (GCRA, limits.h). */
+	uint64_t session_ns, packet_ns, byte_ns, answer_ns;
+};
+
+/* Which ports of one egress IP are taken towards one remote; only for remotes
+ * where few are left (ports.c). */
+struct port_map {
+	uint32_t egress_address, remote_address; /* egress_address 0: unused */
+	uint16_t egress_slot; /* of a shared address, each workspace's ports have a map of their own */
+	uint16_t remote_port;
+	uint8_t protocol;
+	uint32_t count; /* ports that the map speaks of */
+	uint32_t taken; /* of them */
+	uint64_t words[PORT_MAP_WORDS];
+};
+
+/* Addresses whose MAC was missing: written by the shard, read by the control
+ * thread. */
+struct wanted_ring {
+	uint32_t written, read; /* atomics; positions, not indexes */
+	struct {
+		uint32_t address, port;
+	} slots[WANTED_SIZE];
+};
+
+struct datagram;
+
+/* Fragments under way (fragment.h). */
+struct fragments {
+	struct datagram *datagrams;
+	uint32_t *deadlines; /* tick by which a datagram ends; UINT32_MAX: free */
+	struct index index;
+	uint32_t free_datagram;
+	uint32_t sweep_at;
+	uint32_t held;
+	struct {
+		uint8_t datagrams, held;
+	} * workspaces; /* by slot */
+};
+
+struct tally;
+
+/* Counts for the limits of workers and remotes (tally.h). */
+struct tallies {
+	struct tally *of;
+	struct index index;
+	uint32_t free_tally;
+};
+
+struct nat_shard {
+	/* Read by every packet. */
+	struct hash_secret secret;
+	struct session *sessions;
+	struct index inside;  /* inside key → session, and wildcard key → leader of a mapping */
+	struct index outside; /* outside key → session, or wildcard → leader */
+	uint32_t *deadlines;  /* tick at which to look at a session again; UINT32_MAX:
+				 free */
+	struct counters_shard *counters;
+	struct shard_workspace *workspaces; /* by slot */
+	uint32_t now_tick;
+	uint32_t sessions_max;
+	uint64_t origin_ns; /* tick 0 */
+	uint64_t now_ns;    /* never goes back */
+	uint32_t ended;	    /* counts packets that left a batch before its end */
+	uint32_t removals;  /* counts freed session records: what was looked up before
+				may be gone */
+
+	/* Read by new sessions. */
+	uint32_t free_session;		 /* head of the free list, linked by session.next;
+					    INDEX_NONE: full */
+	uint16_t port_first, port_count; /* the external ports, dealt to the shards in turns (ports.c) */
+	uint64_t random_state[2];
+	struct port_map *port_maps; /* sets of PORT_MAP_WAYS */
+	uint32_t port_map_set_mask;
+	uint32_t port_maps_used;
+
+	/* Upkeep. */
+	uint32_t sweep_at;	 /* next deadline to look at */
+	uint64_t sweep_ns;	 /* when it was looked at last */
+	uint32_t stale_at;	 /* next session to check after a policy swap; sessions_max:
+				    done */
+	uint32_t stale_sequence; /* the policy that the check is for */
+	uint32_t shard_index, shard_count;
+	uint32_t recovered; /* sessions taken over from an earlier process */
+
+	struct tallies tallies;
+	uint32_t guaranteed_unused; /* sum over the workspaces of what is kept free and not taken up */
+	bool any_guaranteed;
+	uint32_t limits_sequence; /* the policy swap that `guaranteed` is of */
+
+	/* Fragments. */
+	struct fragments fragments;
+	bool fragments_resolved; /* some held ones may go on */
+	uint16_t ip_id;		 /* next ID of a packet that may be fragmented (RFC 6864) */
+
+	/* Packets of this batch that go to an egress IP of this gateway: they come in again from outside. */
+	struct packet *hairpins[NAT_BATCH_MAX];
+	uint32_t hairpin_count;
+
+	/* Packets to hand over besides the batch (nat_take). */
+	struct packet *(*spare)(void *context);
+	void *spare_context;
+	uint32_t given_head, given_tail; /* positions */
+	struct packet *given[GIVEN_SIZE];
+
+	struct wanted_ring wanted;
+};
+
+/* A batch on its way through the stages (pipeline.c). */
+struct batch {
+	const struct policy_tables *policy;
+	const struct adjacency_tables *adjacency;
+	uint32_t count;
+	uint32_t ended;			    /* the shard's, when the batch was compacted last */
+	uint32_t removals;		    /* the shard's, when the sessions were looked up */
+	struct packet *live[NAT_BATCH_MAX]; /* those without a verdict */
+};
+
+/* Time only goes forward; the tick follows. */
+static inline void shard_set_time(struct nat_shard *shard, uint64_t now_ns)
+{
+	if (now_ns > shard->now_ns)
+		shard->now_ns = now_ns;
+	shard->now_tick = (uint32_t)((shard->now_ns - shard->origin_ns) >> SESSION_TICK_SHIFT);
+}
+
+/* xorshift128+: for port choice under a secret seed; observers see ports, never
+ * the state's 128 bits at once. */
+static inline uint64_t shard_random(struct nat_shard *shard)
+{
+	uint64_t x = shard->random_state[0];
+	const uint64_t y = shard->random_state[1];
+	shard->random_state[0] = y;
+	x ^= x << 23;
+	shard->random_state[1] = x ^ y ^ (x >> 17) ^ (y >> 26);
+	return shard->random_state[1] + y;
+}
+
+/* A number in [0, bound), without division. */
+static inline uint32_t shard_random_below(struct nat_shard *shard, uint32_t bound)
+{
+	return (uint32_t)(((shard_random(shard) >> 32) * bound) >> 32);
+}
+
+/* Ends a packet. The caller takes it off the batch (its stage's loop keeps only
+ * what is pending). */
+static inline void shard_drop(struct nat_shard *shard, struct packet *packet, enum drop_reason reason)
+{
+	packet->verdict = PACKET_DROP;
+	packet->drop_reason = (uint8_t)reason;
+	shard->ended++;
+	shard->counters->drops[packet->in_port][reason]++;
+	if (packet->workspace_slot != WORKSPACE_NONE)
+		shard->counters->workspaces[packet->workspace_slot].dropped_packets++;
+}
+
+/* Hands a packet with its verdict over besides the batch. */
+static inline void shard_give(struct nat_shard *shard, struct packet *packet)
+{
+	CHECK(shard->given_head - shard->given_tail < GIVEN_SIZE);
+	shard->given[shard->given_head++ % GIVEN_SIZE] = packet;
+}
+
+/* Keeps what has no verdict yet, in order; nothing to do when no packet has ended since the last time. */
+static inline void batch_compact(const struct nat_shard *shard, struct batch *batch)
+{
+	if (LIKELY(batch->ended == shard->ended))
+		return;
+	batch->ended = shard->ended;
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < batch->count; i++) {
+		batch->live[kept] = batch->live[i];
+		kept += batch->live[i]->verdict == PACKET_PENDING;
+	}
+	batch->count = kept;
+}
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Expiry. `deadlines` says when to look at a session again, and is never later
+ * than its end; a packet that refreshes writes only the session's own line.
+ * When a deadline passes, the session tells whether it really is idle, or until
+ * when not. Every slot is looked at once per tick, at most UPKEEP_SLOTS_MAX per
+ * call.
+ */
+#include "dataplane/nat/bytes.h"
+#include "dataplane/nat/fragment.h"
+#include "dataplane/nat/session.h"
+#include "dataplane/nat/stages.h"
+
+enum { UPKEEP_SLOTS_MAX = 4096, STALE_SLOTS_MAX = 256 };
+
+static bool tick_reached(uint32_t now_tick, uint32_t tick)
+{
+	return (int32_t)(now_tick - tick) >= 0;
+}
+
+/* Who is told that a session is over: both ends when it was idle for too long, the remote when the worker has gone. */
+static void session_farewell(
+	struct nat_shard *shard, const struct nat_view *view, const struct session *session, bool gone)
+{
+	if ((uint8_t)session->vni_protocol != PROTOCOL_TCP || session_half_open(session->state) ||
+		session->state == SESSION_TCP_RESET || session->state == SESSION_TCP_FIN_BOTH)
+		return;
+	const struct policy_tables *policy = view->policy;
+	/* Only in the name of an address that is still the same workspace's (P1). */
+	const struct table_egress *egress = policy_egress_owner(policy, session->egress_address, session->egress_port);
+	if (egress == NULL || egress->slot != session->egress_slot ||
+		egress->workspace_slot != session->workspace_slot ||
+		policy->egress_slots[session->egress_slot].born > session->created_policy)
+		return;
+	const struct batch batch = {.policy = policy, .adjacency = view->adjacency};
+	const uint32_t flags = policy->workspaces[session->workspace_slot].flags;
+	if (gone && (flags & POLICY_WORKSPACE_RESET_GONE))
+		reset_remote(shard, &batch, session);
+	if (!gone && (flags & POLICY_WORKSPACE_RESET_IDLE))
+		reset_both(shard, &batch, session);
+}
+
+static void session_review(struct nat_shard *shard, const struct nat_view *view, uint32_t index)
+{
+	const struct session *session = &shard->sessions[index];
+	const struct policy_tables *policy = view->policy;
+	if (policy == NULL) {
+		shard->deadlines[index] = shard->now_tick + 1; /* nothing is in force to judge it by: ask again */
+		return;
+	}
+	if (!policy_session_live(policy, session, policy_vpc(policy, session->vni_protocol >> 8))) {
+		session_farewell(shard, view, session, true);
+		session_remove(shard, index);
+		shard->counters->sessions_stale++;
+		return;
+	}
+	const uint32_t end =
+		session->last_tick + session_timeout_ticks(session, &policy->workspaces[session->workspace_slot]);
+	if (!tick_reached(shard->now_tick, end)) {
+		shard->deadlines[index] = end;
+		return;
+	}
+	session_farewell(shard, view, session, false);
+	session_remove(shard, index);
+	shard->counters->sessions_expired++;
+}
+
+static void sweep(struct nat_shard *shard, const struct nat_view *view, uint64_t now_ns)
+{
+	uint64_t due = ((now_ns - shard->sweep_ns) * shard->sessions_max) >> SESSION_TICK_SHIFT;
+	if (now_ns - shard->sweep_ns > (1ull << SESSION_TICK_SHIFT))
+		due = shard->sessions_max;
+	if (due == 0)
+		return;
+	shard->sweep_ns = now_ns;
+	uint32_t count = due < UPKEEP_SLOTS_MAX ? (uint32_t)due : UPKEEP_SLOTS_MAX;
+	for (; count > 0; count--) {
+		const uint32_t index = shard->sweep_at;
+		shard->sweep_at = index + 1 < shard->sessions_max ? index + 1 : 0;
+		if (UNLIKELY(shard->deadlines[index] != UINT32_MAX &&
+			     tick_reached(shard->now_tick, shard->deadlines[index])))
+			session_review(shard, view, index);
+	}
+}
+
+/* After a policy swap every session is reviewed once: what has gone is
+ * released, new timers take hold. */
+static void review_all(struct nat_shard *shard, const struct nat_view *view)
+{
+	if (shard->stale_sequence != view->policy->sequence) {
+		shard->stale_sequence = view->policy->sequence;
+		shard->stale_at = 0;
+	}
+	for (uint32_t i = 0; i < STALE_SLOTS_MAX && shard->stale_at < shard->sessions_max; i++, shard->stale_at++)
+		if (shard->sessions[shard->stale_at].state != SESSION_FREE)
+			session_review(shard, view, shard->stale_at);
+}
+
+void nat_upkeep(struct nat_shard *shard, const struct nat_view *view, uint64_t now_ns)
+{
+	shard_set_time(shard, now_ns);
+	fragment_upkeep(shard);
+	sweep(shard, view, shard->now_ns);
+	if (view->policy == NULL)
+		return;
+	shard_guarantees(shard, view->policy);
+	review_all(shard, view);
+}

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/nat/fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void draft_default(struct policy_draft *draft)
+{
+	memset(draft, 0, sizeof(*draft));
+	struct policy_snapshot *header = &draft->header;
+	header->magic = POLICY_MAGIC;
+	header->version = POLICY_VERSION;
+	snprintf(header->ports[PORT_INSIDE].interface, INTERFACE_NAME_SIZE_BYTES, "inside0");
+	snprintf(header->ports[PORT_OUTSIDE].interface, INTERFACE_NAME_SIZE_BYTES, "outside0");
+	header->encapsulation = POLICY_ENCAPSULATION_VXLAN;
+	header->vxlan_udp_port = 4789;
+	static const char *const names[] = {"acme", "globex"};
+	for (unsigned i = 0; i < 2; i++) {
+		struct policy_workspace *workspace = &draft->workspaces[i];
+		snprintf(workspace->id, ID_SIZE_BYTES, "%s", names[i]);
+		workspace->flags = POLICY_WORKSPACE_TCP_RST_UNKNOWN;
+		workspace->mapping_tcp = POLICY_MAPPING_ENDPOINT_DEPENDENT;
+		workspace->mapping_udp = POLICY_MAPPING_ENDPOINT_INDEPENDENT;
+		workspace->timers = (struct policy_timers){7440, 240, 30, 300, 30, 60};
+		snprintf(draft->vpcs[i].id, ID_SIZE_BYTES, "main");
+		draft->vpcs[i].workspace_index = i;
+		draft->vpcs[i].vni = i == 0 ? VNI_ACME : VNI_GLOBEX;
+		draft->vpcs[i].cidr_first = i;
+		draft->vpcs[i].cidr_count = 1;
+		draft->cidrs[i] = (struct policy_cidr){IP(10, 0, 0, 0), 16};
+	}
+	draft->workspaces[0].egress_count = 2;
+	draft->workspaces[1].egress_first = 2;
+	draft->workspaces[1].egress_count = 1;
+	draft->egress_ips[0] = (struct policy_egress_ip){.address = ACME_IP_1, .workspace_index = 0};
+	draft->egress_ips[1] = (struct policy_egress_ip){.address = ACME_IP_2, .workspace_index = 0};
+	draft->egress_ips[2] = (struct policy_egress_ip){.address = GLOBEX_IP, .workspace_index = 1};
+	draft->vteps[0] = (struct policy_vtep_prefix){IP(10, 100, 0, 0), 24};
+	draft->counts[POLICY_WORKSPACES] = draft->counts[POLICY_VPCS] = draft->counts[POLICY_CIDRS] = 2;
+	draft->counts[POLICY_EGRESS_IPS] = 3;
+	draft->counts[POLICY_VTEP_PREFIXES] = 1;
+}
+
+struct policy_snapshot *draft_compile(const struct policy_draft *draft, uint64_t generation, size_t *ret_size_bytes)
+{
+	const struct {
+		const void *records;
+		uint32_t size_bytes;
+	} tables[POLICY_TABLE_COUNT] = {
+		[POLICY_WORKSPACES] = {draft->workspaces, sizeof(draft->workspaces[0])},
+		[POLICY_VPCS] = {draft->vpcs, sizeof(draft->vpcs[0])},
+		[POLICY_CIDRS] = {draft->cidrs, sizeof(draft->cidrs[0])},
+		[POLICY_EGRESS_IPS] = {draft->egress_ips, sizeof(draft->egress_ips[0])},
+		[POLICY_WORKERS] = {draft->workers, sizeof(draft->workers[0])},
+		[POLICY_RULES] = {draft->rules, sizeof(draft->rules[0])},
+		[POLICY_VTEP_PREFIXES] = {draft->vteps, sizeof(draft->vteps[0])},
+	};
+	size_t size_bytes = sizeof(struct policy_snapshot);
+	for (unsigned id = 0; id < POLICY_TABLE_COUNT; id++)
+		size_bytes += ((size_t)draft->counts[id] * tables[id].size_bytes + 7) & ~(size_t)7;
+	struct policy_snapshot *block = calloc(1, size_bytes);
+	assert_non_null(block);
+	*block = draft->header;
+	size_t at = sizeof(struct policy_snapshot);
+	for (unsigned id = 0; id < POLICY_TABLE_COUNT; id++) {
+		const size_t length_bytes = (size_t)draft->counts[id] * tables[id].size_bytes;
+		block->tables[id] = (struct policy_table){at, draft->counts[id], tables[id].size_bytes};
+		memcpy((uint8_t *)block + at, tables[id].records, length_bytes);
+		at += (length_bytes + 7) & ~(size_t)7;
+	}
+	block->size_bytes = size_bytes;
+	block->generation = generation;
+	*ret_size_bytes = size_bytes;
+	return block;
+}
+
+static void *zeroed(size_t size_bytes)
+{
+	void *memory = aligned_alloc(4096, (size_bytes + 4095) & ~(size_t)4095);
+	assert_non_null(memory);
+	memset(memory, 0, size_bytes);
+	return memory;
+}
+
+static void *tables_new(struct fixture *fixture, size_t size_bytes)
+{
+	assert_true(fixture->tables_count < sizeof(fixture->tables_memory) / sizeof(fixture->tables_memory[0]));
+	void *memory = zeroed(size_bytes);
+	fixture->tables_memory[fixture->tables_count++] = memory;
+	return memory;
+}
+
+void fixture_apply(struct fixture *fixture)
+{
+	char text[NAT_TEXT_SIZE_BYTES] = "";
+	size_t size_bytes;
+	struct policy_snapshot *snapshot = draft_compile(&fixture->draft, ++fixture->generation, &size_bytes);
+	if (!policy_snapshot_check(snapshot, size_bytes, text))
+		fail_msg("%s", text);
+	void *memory = tables_new(fixture, policy_tables_size(snapshot));
+	fixture->view.policy = policy_tables_build(memory, fixture->identities, snapshot, text);
+	if (fixture->view.policy == NULL)
+		fail_msg("%s", text);
+	identities_publish(fixture->identities, fixture->counters);
+	free(snapshot);
+}
+
+void fixture_adjacency(struct fixture *fixture, uint32_t inside_mtu_bytes, uint32_t outside_mtu_bytes)
+{
+	struct {
+		struct adjacency_snapshot header;
+		struct adjacency_next_hop next_hops[3];
+		struct adjacency_route routes[3];
+	} block = {
+		.header =
+			{
+				.magic = ADJACENCY_MAGIC,
+				.version = ADJACENCY_VERSION,
+				.size_bytes = sizeof(block),
+				.generation = ++fixture->generation,
+				.ports =
+					{
+						[PORT_INSIDE] = {{2, 0, 0, 0, 1, 1}, 1, 0, GATEWAY_INSIDE,
+							inside_mtu_bytes},
+						[PORT_OUTSIDE] = {{2, 0, 0, 0, 1, 2}, 1, 0, GATEWAY_OUTSIDE,
+							outside_mtu_bytes},
+					},
+			},
+		.next_hops =
+			{
+				{{2, 0, 0, 0, 2, 1}, 1, PORT_INSIDE, HOST_1, 0},
+				{{2, 0, 0, 0, 2, 2}, 1, PORT_INSIDE, HOST_2, 0},
+				{{2, 0, 0, 0, 3, 1}, 1, PORT_OUTSIDE, IP(198, 51, 100, 1), 0},
+			},
+		.routes =
+			{
+				{HOST_1, 32, PORT_INSIDE, 0, 0},
+				{HOST_2, 32, PORT_INSIDE, 0, 1},
+				{0, 0, PORT_OUTSIDE, 0, 2},
+			},
+	};
+	block.header.next_hops = (struct policy_table){
+		(uint64_t)((uint8_t *)block.next_hops - (uint8_t *)&block), 3, sizeof(block.next_hops[0])};
+	block.header.routes = (struct policy_table){
+		(uint64_t)((uint8_t *)block.routes - (uint8_t *)&block), 3, sizeof(block.routes[0])};
+	char text[NAT_TEXT_SIZE_BYTES] = "";
+	if (!adjacency_snapshot_check(&block, sizeof(block), text))
+		fail_msg("%s", text);
+	void *memory = tables_new(fixture, adjacency_tables_size(&block.header));
+	fixture->view.adjacency = adjacency_tables_build(memory, &block.header);
+}
+
+static struct packet *spare_take(void *context)
+{
+	struct fixture *fixture = context;
+	if (fixture->spares_used == SPARE_COUNT)
+		return NULL;
+	struct frame *frame = &fixture->spares[fixture->spares_used++];
+	frame->packet = (struct packet){
+		.data = frame->buffer + FRAME_HEADROOM_BYTES,
+		.headroom_bytes = FRAME_HEADROOM_BYTES,
+		.owner = frame,
+	};
+	return &frame->packet;
+}
+
+struct frame *fixture_take(struct fixture *fixture)
+{
+	struct packet *packet = nat_take(fixture->shard);
+	if (packet == NULL)
+		return NULL;
+	return (struct frame *)((uint8_t *)packet - offsetof(struct frame, packet));
+}
+
+struct fixture *fixture_new(uint32_t sessions_max)
+{
+	struct fixture *fixture = zeroed(sizeof(*fixture));
+	fixture->identities = zeroed(identities_size());
+	fixture->counters = zeroed(sizeof(struct counters) + sizeof(struct counters_shard));
+	fixture->counters->shard_count = 1;
+	fixture->spares = zeroed(SPARE_COUNT * sizeof(struct frame));
+	fixture->sessions_memory = zeroed(sessions_max * sizeof(struct session));
+	fixture->now_ns = 1000 * SECOND_NS;
+	fixture->config = (struct nat_config){
+		.shard_count = 1,
+		.sessions_max = sessions_max,
+		.now_ns = fixture->now_ns,
+		.origin_ns = fixture->now_ns,
+		.sessions = fixture->sessions_memory,
+		.counters = &fixture->counters->shards[0],
+		.spare = spare_take,
+		.spare_context = fixture,
+	};
+	memset(fixture->config.secret, 0x5a, sizeof(fixture->config.secret));
+	fixture->shard_memory = zeroed(nat_shard_size(&fixture->config));
+	fixture->shard = nat_shard_init(fixture->shard_memory, &fixture->config);
+	assert_non_null(fixture->shard);
+	draft_default(&fixture->draft);
+	fixture_apply(fixture);
+	fixture_adjacency(fixture, 1500, 1500);
+	return fixture;
+}
+
+void fixture_free(struct fixture *fixture)
+{
+	for (unsigned i = 0; i < fixture->tables_count; i++)
+		free(fixture->tables_memory[i]);
+	free(fixture->spares);
+	free(fixture->shard_memory);
+	free(fixture->sessions_memory);
+	free(fixture->counters);
+	free(fixture->identities);
+	free(fixture);
+}
+
+int fixture_setup(void **state)
+{
+	*state = fixture_new(4096);
+	return 0;
+}
+
+int fixture_teardown(void **state)
+{
+	fixture_free(*state);
+	return 0;
+}
+
+static uint16_t tcp_build(uint8_t *l4, const struct description *of)
+{
+	const uint32_t header_bytes = TCP_HEADER_BYTES + (of->mss != 0 ? 4 : 0);
+	store_be16(l4, of->source_port);
+	store_be16(l4 + 2, of->destination_port);
+	store_be32(l4 + TCP_SEQUENCE_OFFSET, of->sequence);
+	store_be32(l4 + TCP_ACK_OFFSET, of->acknowledged);
+	l4[TCP_DATA_OFFSET] = (uint8_t)(header_bytes / 4 << 4);
+	l4[TCP_FLAGS_OFFSET] = of->tcp_flags;
+	store_be16(l4 + TCP_WINDOW_OFFSET, 65535);
+	if (of->mss != 0) {
+		l4[20] = 2;
+		l4[21] = 4;
+		store_be16(l4 + 22, of->mss);
+	}
+	return (uint16_t)(header_bytes + of->payload_bytes);
+}
+
+static uint16_t l4_build(uint8_t *l4, const struct description *of)
+{
+	if (of->protocol == PROTOCOL_TCP)
+		return tcp_build(l4, of);
+	if (of->protocol == PROTOCOL_UDP) {
+		const uint16_t length_bytes = (uint16_t)(UDP_HEADER_BYTES + of->payload_bytes);
+		store_be16(l4, of->source_port);
+		store_be16(l4 + 2, of->destination_port);
+		store_be16(l4 + 4, length_bytes);
+		return length_bytes;
+	}
+	l4[0] = of->icmp_type;
+	l4[1] = of->icmp_code;
+	store_be16(l4 + ICMP_ID_OFFSET, of->source_port);
+	store_be16(l4 + 6, 1);
+	return (uint16_t)(ICMP_HEADER_BYTES + of->payload_bytes);
+}
+
+static uint16_t l4_checksum(
+	const uint8_t *l4, uint16_t length_bytes, uint32_t source, uint32_t destination, uint8_t protocol)
+{
+	const uint32_t pseudo =
+		protocol == PROTOCOL_ICMP ? 0 : checksum_pseudo(source, destination, protocol, length_bytes);
+	return (uint16_t)~checksum_fold(checksum_sum(l4, length_bytes, pseudo));
+}
+
+static unsigned l4_checksum_offset(uint8_t protocol)
+{
+	return protocol == PROTOCOL_TCP	  ? TCP_CHECKSUM_OFFSET
+	       : protocol == PROTOCOL_UDP ? UDP_CHECKSUM_OFFSET
+					  : ICMP_CHECKSUM_OFFSET;
+}
+
+uint16_t ip_build(uint8_t *ip, const struct description *of)
+{
+	memset(ip, 0, IPV4_HEADER_BYTES + 64);
+	uint8_t *l4 = ip + IPV4_HEADER_BYTES;
+	const uint16_t l4_bytes = l4_build(l4, of);
+	for (uint16_t i = 0; i < of->payload_bytes; i++)
+		l4[l4_bytes - of->payload_bytes + i] = (uint8_t)(i * 7 + 1);
+	const uint16_t checksum = l4_checksum(l4, l4_bytes, of->source, of->destination, of->protocol);
+	if (!of->no_checksum)
+		store_be16(l4 + l4_checksum_offset(of->protocol),
+			checksum == 0 && of->protocol == PROTOCOL_UDP ? 0xffff : checksum);
+	const uint16_t ip_bytes = (uint16_t)(IPV4_HEADER_BYTES + l4_bytes);
+	ip[0] = 0x45;
+	store_be16(ip + IPV4_LENGTH_OFFSET, ip_bytes);
+	store_be16(ip + IPV4_ID_OFFSET, of->ip_id);
+	store_be16(ip + IPV4_FRAGMENT_OFFSET, of->df ? IPV4_FLAG_DF : 0);
+	ip[IPV4_TTL_OFFSET] = of->ttl != 0 ? of->ttl : 64;
+	ip[IPV4_PROTOCOL_OFFSET] = of->protocol;
+	store_be32(ip + IPV4_SOURCE_OFFSET, of->source);
+	store_be32(ip + IPV4_DESTINATION_OFFSET, of->destination);
+	store_be16(ip + IPV4_CHECKSUM_OFFSET, checksum_of(ip, IPV4_HEADER_BYTES));
+	return ip_bytes;
+}
+
+static void outer_build(uint8_t *frame, uint32_t vni, uint32_t vtep, uint16_t inner_bytes)
+{
+	uint8_t *ip = frame + ETHERNET_HEADER_BYTES;
+	uint8_t *udp = ip + IPV4_HEADER_BYTES;
+	uint8_t *vxlan = udp + UDP_HEADER_BYTES;
+	const uint16_t udp_bytes =
+		(uint16_t)(UDP_HEADER_BYTES + VXLAN_HEADER_BYTES + ETHERNET_HEADER_BYTES + inner_bytes);
+	memset(frame, 0, VXLAN_OUTER_BYTES + ETHERNET_HEADER_BYTES);
+	store_be16(frame + ETHERNET_TYPE_OFFSET, ETHERTYPE_IPV4);
+	ip[0] = 0x45;
+	store_be16(ip + IPV4_LENGTH_OFFSET, (uint16_t)(IPV4_HEADER_BYTES + udp_bytes));
+	ip[IPV4_TTL_OFFSET] = 64;
+	ip[IPV4_PROTOCOL_OFFSET] = PROTOCOL_UDP;
+	store_be32(ip + IPV4_SOURCE_OFFSET, vtep);
+	store_be32(ip + IPV4_DESTINATION_OFFSET, GATEWAY_INSIDE);
+	store_be16(ip + IPV4_CHECKSUM_OFFSET, checksum_of(ip, IPV4_HEADER_BYTES));
+	store_be16(udp, 50000);
+	store_be16(udp + 2, 4789);
+	store_be16(udp + 4, udp_bytes);
+	vxlan[0] = VXLAN_FLAG_I;
+	store_be32(vxlan + 4, vni << 8);
+	store_be16(vxlan + VXLAN_HEADER_BYTES + ETHERNET_TYPE_OFFSET, ETHERTYPE_IPV4);
+}
+
+void frame_wrap(
+	struct frame *frame, bool outside, uint32_t vni, uint32_t vtep, const uint8_t *inner, uint16_t inner_bytes)
+{
+	memset(frame, 0xee, sizeof(*frame));
+	frame->packet = (struct packet){
+		.data = frame->buffer + FRAME_HEADROOM_BYTES,
+		.headroom_bytes = FRAME_HEADROOM_BYTES,
+		.in_port = outside ? PORT_OUTSIDE : PORT_INSIDE,
+	};
+	uint8_t *at = frame->packet.data;
+	if (outside) {
+		memset(at, 0, ETHERNET_HEADER_BYTES);
+		store_be16(at + ETHERNET_TYPE_OFFSET, ETHERTYPE_IPV4);
+		at += ETHERNET_HEADER_BYTES;
+	} else {
+		outer_build(at, vni, vtep, inner_bytes);
+		at += VXLAN_OUTER_BYTES + ETHERNET_HEADER_BYTES;
+	}
+	memcpy(at, inner, inner_bytes);
+	frame->packet.length_bytes = (uint16_t)(at - frame->packet.data + inner_bytes);
+}
+
+void frame_build(struct frame *frame, const struct description *of)
+{
+	uint8_t inner[FRAME_MAX_BYTES];
+	const uint16_t inner_bytes = ip_build(inner, of);
+	frame_wrap(frame, of->outside, of->vni != 0 ? of->vni : VNI_ACME, of->vtep != 0 ? of->vtep : HOST_1, inner,
+		inner_bytes);
+}
+
+void frame_build_icmp_error(
+	struct frame *frame, const struct description *outer, const struct description *about, uint16_t mtu_bytes)
+{
+	uint8_t inner[FRAME_MAX_BYTES], quoted[FRAME_MAX_BYTES];
+	const uint16_t quoted_bytes = ip_build(quoted, about);
+	struct description error = *outer;
+	error.protocol = PROTOCOL_ICMP;
+	error.payload_bytes = quoted_bytes;
+	error.source_port = 0;
+	const uint16_t inner_bytes = ip_build(inner, &error);
+	uint8_t *icmp = inner + IPV4_HEADER_BYTES;
+	memcpy(icmp + ICMP_HEADER_BYTES, quoted, quoted_bytes);
+	store_be16(icmp + ICMP_MTU_OFFSET, mtu_bytes);
+	store_be16(icmp + ICMP_CHECKSUM_OFFSET, 0);
+	store_be16(icmp + ICMP_CHECKSUM_OFFSET, checksum_of(icmp, (uint32_t)ICMP_HEADER_BYTES + quoted_bytes));
+	frame_wrap(frame, outer->outside, outer->vni != 0 ? outer->vni : VNI_ACME,
+		outer->vtep != 0 ? outer->vtep : HOST_1, inner, inner_bytes);
+}
+
+enum packet_verdict fixture_run(struct fixture *fixture, struct frame *frame)
+{
+	struct packet *packet = &frame->packet;
+	nat_process(fixture->shard, &fixture->view, &packet, 1, fixture->now_ns);
+	assert_int_not_equal(packet->verdict, PACKET_PENDING);
+	return packet->verdict;
+}
+
+enum packet_verdict fixture_send(struct fixture *fixture, struct frame *frame, const struct description *description)
+{
+	frame_build(frame, description);
+	return fixture_run(fixture, frame);
+}
+
+struct seen frame_read(const struct frame *frame)
+{
+	const struct packet *packet = &frame->packet;
+	struct seen seen = {.tunnelled = packet->out_port == PORT_INSIDE};
+	const uint8_t *ip = packet->data + ETHERNET_HEADER_BYTES;
+	seen.checksums_right = true;
+	if (seen.tunnelled) {
+		const uint8_t *vxlan = ip + IPV4_HEADER_BYTES + UDP_HEADER_BYTES;
+		seen.outer_source = load_be32(ip + IPV4_SOURCE_OFFSET);
+		seen.outer_destination = load_be32(ip + IPV4_DESTINATION_OFFSET);
+		seen.vni = load_be32(vxlan + 4) >> 8;
+		seen.checksums_right = checksum_of(ip, IPV4_HEADER_BYTES) == 0;
+		ip = vxlan + VXLAN_HEADER_BYTES + ETHERNET_HEADER_BYTES;
+	}
+	const uint8_t *l4 = ip + IPV4_HEADER_BYTES;
+	seen.ip = ip;
+	seen.l4 = l4;
+	seen.ip_bytes = load_be16(ip + IPV4_LENGTH_OFFSET);
+	assert_int_equal(ip + seen.ip_bytes - packet->data, packet->length_bytes);
+	seen.source = load_be32(ip + IPV4_SOURCE_OFFSET);
+	seen.destination = load_be32(ip + IPV4_DESTINATION_OFFSET);
+	seen.protocol = ip[IPV4_PROTOCOL_OFFSET];
+	seen.ttl = ip[IPV4_TTL_OFFSET];
+	seen.checksums_right = seen.checksums_right && checksum_of(ip, IPV4_HEADER_BYTES) == 0;
+	const uint16_t l4_bytes = (uint16_t)(seen.ip_bytes - IPV4_HEADER_BYTES);
+	const bool no_checksum = seen.protocol == PROTOCOL_UDP && load_be16(l4 + UDP_CHECKSUM_OFFSET) == 0;
+	seen.checksums_right = seen.checksums_right && (no_checksum || l4_checksum(l4, l4_bytes, seen.source,
+									       seen.destination, seen.protocol) == 0);
+	if (seen.protocol == PROTOCOL_ICMP) {
+		seen.icmp_type = l4[0];
+		seen.icmp_code = l4[1];
+		seen.source_port = seen.destination_port = load_be16(l4 + ICMP_ID_OFFSET);
+		seen.icmp_mtu = load_be16(l4 + ICMP_MTU_OFFSET);
+		return seen;
+	}
+	seen.source_port = load_be16(l4);
+	seen.destination_port = load_be16(l4 + 2);
+	if (seen.protocol == PROTOCOL_TCP) {
+		seen.tcp_flags = l4[TCP_FLAGS_OFFSET];
+		seen.sequence = load_be32(l4 + TCP_SEQUENCE_OFFSET);
+		seen.acknowledged = load_be32(l4 + TCP_ACK_OFFSET);
+		if (l4[TCP_DATA_OFFSET] >> 4 == 6)
+			seen.mss = load_be16(l4 + 22);
+	}
+	return seen;
+}
+
+void fixture_pass(struct fixture *fixture, uint64_t nanoseconds)
+{
+	const uint64_t end_ns = fixture->now_ns + nanoseconds;
+	while (fixture->now_ns < end_ns) {
+		const uint64_t step_ns = end_ns - fixture->now_ns < 100000000 ? end_ns - fixture->now_ns : 100000000;
+		fixture->now_ns += step_ns;
+		nat_upkeep(fixture->shard, &fixture->view, fixture->now_ns);
+	}
+}
+
+uint64_t fixture_drops(const struct fixture *fixture, enum drop_reason reason)
+{
+	const struct counters_shard *counters = &fixture->counters->shards[0];
+	return counters->drops[PORT_INSIDE][reason] + counters->drops[PORT_OUTSIDE][reason];
+}
+
+struct description reply_to(const struct seen *seen)
+{
+	return (struct description){
+		.outside = true,
+		.source = seen->destination,
+		.destination = seen->source,
+		.source_port = seen->protocol == PROTOCOL_ICMP ? seen->source_port : seen->destination_port,
+		.destination_port = seen->source_port,
+		.protocol = seen->protocol,
+		.icmp_type = ICMP_ECHO_REPLY,
+		.payload_bytes = 16,
+	};
+}
