@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The classifier of a worker host: three tc programs in direct-action mode, attached by clsact.
+ *
+ *   worker ── worker_ingress ── set VXLAN key ──> VXLAN device ──> underlay ──> gateway
+ *   worker <── worker_egress <── mark ── reply_ingress ── VXLAN device <── underlay <── gateway
+ *
+ * A frame is sent on for a reason or dropped with one; none falls through to the host's stack. The maps are posternd's,
+ * the learned MAC in `workers` excepted. An entry that posternd deleted may be reused for another worker only after
+ * every program that could still see it has ended; posternd waits for that (control/classifier_maps.c).
+ */
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/pkt_cls.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/frame.h"
+#include "bpf/maps.h"
+
+enum {
+	TUNNEL_TTL = 64,
+	/* RFC 826; <linux/if_arp.h> needs the C library. */
+	ARP_HARDWARE_ETHERNET = 1,
+	ARP_REQUEST = 1,
+	ARP_REPLY = 2,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BPF_WORKER_COUNT_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct worker_value);
+} workers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BPF_WORKER_COUNT_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct delivery_key);
+	__type(value, struct delivery_value);
+} deliveries SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BPF_GATEWAY_COUNT_MAX);
+	__type(key, __be32);
+	__type(value, __u8);
+} gateways SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct worker_config);
+} worker_config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WORKER_DROP_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} worker_drops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, BPF_WORKSPACE_COUNT_MAX);
+	__type(key, __u32);
+	__type(value, struct workspace_traffic);
+} workspace_counters SEC(".maps");
+
+/* A MAC and two zero bytes, so that it can be compared and swapped at once. */
+union mac_word {
+	__u8 bytes[8];
+	__u64 word;
+};
+
+struct arp_ipv4 {
+	__be16 hardware_type;
+	__be16 protocol_type;
+	__u8 hardware_length;
+	__u8 protocol_length;
+	__be16 operation;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender_address_be[4];
+	__u8 target_mac[ETH_ALEN];
+	__u8 target_address_be[4];
+} __attribute__((packed));
+
+static __noinline int drop(enum worker_drop reason)
+{
+	__u32 key = reason;
+	__u64 *count = bpf_map_lookup_elem(&worker_drops, &key);
+
+	if (count)
+		(*count)++;
+	return TC_ACT_SHOT;
+}
+
+/* A drop that is known to belong to a workspace. */
+static __noinline int drop_of(const struct worker_value *worker, enum worker_drop reason)
+{
+	__u32 key = worker->workspace_index;
+	struct workspace_traffic *traffic = bpf_map_lookup_elem(&workspace_counters, &key);
+
+	if (traffic)
+		traffic->dropped_packets++;
+	return drop(reason);
+}
+
+/* Packets on the wire that this buffer becomes. */
+static __always_inline __u32 segment_count(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
+
+/* Makes `bytes` from the frame's start directly readable and writable; 0 when the frame is shorter. */
+static __always_inline int frame_reach(struct __sk_buff *skb, __u32 bytes)
+{
+	if (skb->data + bytes <= skb->data_end)
+		return 1;
+	return skb->len >= bytes && bpf_skb_pull_data(skb, bytes) == 0;
+}
+
+static __always_inline union mac_word mac_of(const __u8 *mac)
+{
+	union mac_word word = {};
+
+	__builtin_memcpy(word.bytes, mac, ETH_ALEN);
+	return word;
+}
+
+static __always_inline union mac_word worker_mac(const struct worker_value *worker)
+{
+	union mac_word word = {.word = *(const volatile __u64 *)worker->mac};
+
+	word.bytes[6] = 0; /* mac_pinned */
+	return word;
+}
+
+/* Once a MAC is known, it is the only one. */
+static __always_inline int mac_is_spoofed(const struct worker_value *worker, union mac_word source)
+{
+	union mac_word known = worker_mac(worker);
+
+	return (source.bytes[0] & 1) != 0 || source.word == 0 || (known.word != 0 && known.word != source.word);
+}
+
+/* Of two first frames on two CPUs one wins; the other then has a spoofed MAC. */
+static __always_inline int mac_learn(struct worker_value *worker, union mac_word source)
+{
+	if (worker_mac(worker).word == 0)
+		__sync_val_compare_and_swap((__u64 *)worker->mac, 0, source.word);
+	return worker_mac(worker).word == source.word;
+}
+
+/* Turns a request for the gateway's address into its reply, in place. */
+static __always_inline int arp_answer(struct __sk_buff *skb, struct worker_value *worker, union mac_word source)
+{
+	const __be32 gateway_address_be = bpf_htonl(WORKER_GATEWAY_ADDRESS);
+	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
+	struct ethhdr *ethernet;
+	struct arp_ipv4 *arp;
+	__be32 sender_be, target_be;
+
+	if (!frame_reach(skb, sizeof(*ethernet) + sizeof(*arp)))
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+	ethernet = (void *)(long)skb->data;
+	arp = (void *)(ethernet + 1);
+	if ((void *)(arp + 1) > (void *)(long)skb->data_end)
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+	if (arp->hardware_type != bpf_htons(ARP_HARDWARE_ETHERNET) || arp->protocol_type != bpf_htons(ETH_P_IP) ||
+		arp->hardware_length != ETH_ALEN || arp->protocol_length != 4)
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+
+	__builtin_memcpy(&sender_be, arp->sender_address_be, sizeof(sender_be));
+	__builtin_memcpy(&target_be, arp->target_address_be, sizeof(target_be));
+	if (arp->operation != bpf_htons(ARP_REQUEST) || target_be != gateway_address_be)
+		return drop_of(worker, WORKER_DROP_NOT_IPV4);
+	/* From 0.0.0.0 it is a probe for a duplicate (RFC 5227 section 2.1.1): the address is taken. */
+	if (sender_be != worker->address_be && sender_be != 0)
+		return drop_of(worker, WORKER_DROP_SPOOFED_SOURCE);
+	if (mac_of(arp->sender_mac).word != source.word || !mac_learn(worker, source))
+		return drop_of(worker, WORKER_DROP_SPOOFED_MAC);
+
+	__builtin_memcpy(ethernet->h_dest, source.bytes, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, gateway_mac.bytes, ETH_ALEN);
+	arp->operation = bpf_htons(ARP_REPLY);
+	__builtin_memcpy(arp->target_mac, source.bytes, ETH_ALEN);
+	__builtin_memcpy(arp->target_address_be, &sender_be, sizeof(sender_be));
+	__builtin_memcpy(arp->sender_mac, gateway_mac.bytes, ETH_ALEN);
+	__builtin_memcpy(arp->sender_address_be, &gateway_address_be, sizeof(gateway_address_be));
+	skb->mark = WORKER_DELIVERY_MARK;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+/* The reason not to let a packet with this destination out; WORKER_DROP_COUNT when there is none. */
+static __always_inline enum worker_drop destination_refused(
+	struct __sk_buff *skb, const struct iphdr *ip, const struct worker_config *config)
+{
+	__be32 destination_be = ip->daddr;
+	__u32 destination = bpf_ntohl(destination_be);
+	__be16 port_be;
+
+	if (destination >> 16 == METADATA_ADDRESS >> 16)
+		return WORKER_DROP_METADATA;
+	/* 224.0.0.0/4 is multicast; 240.0.0.0/4 is reserved and ends with the broadcast address. */
+	if (destination >> 29 == 7)
+		return WORKER_DROP_MULTICAST;
+	if (destination_be == config->vtep_be || bpf_map_lookup_elem(&gateways, &destination_be))
+		return WORKER_DROP_UNDERLAY;
+	if (ip->protocol == IPPROTO_UDP && ipv4_has_transport(ip)) {
+		if (bpf_ntohs(ip->tot_len) < ipv4_header_bytes(ip) + sizeof(struct udphdr))
+			return WORKER_DROP_MALFORMED;
+		if (bpf_skb_load_bytes(skb, ETH_HLEN + ipv4_header_bytes(ip) + offsetof(struct udphdr, dest), &port_be,
+			    sizeof(port_be)) != 0)
+			return WORKER_DROP_MALFORMED;
+		if (port_be == bpf_htons(WORKER_VXLAN_PORT))
+			return WORKER_DROP_UNDERLAY;
+	}
+	return WORKER_DROP_COUNT;
+}
+
+static __always_inline int encapsulate(
+	struct __sk_buff *skb, const struct worker_value *worker, const struct worker_config *config, __u32 total_bytes)
+{
+	struct bpf_tunnel_key key = {
+		.tunnel_id = worker->vni,
+		.remote_ipv4 = bpf_ntohl(worker->gateway_be),
+		.local_ipv4 = bpf_ntohl(worker->vtep_be),
+		.tunnel_ttl = TUNNEL_TTL,
+	};
+	__u32 index = worker->workspace_index, mtu_bytes = 0;
+	struct workspace_traffic *traffic;
+
+	/* A redirect to a device that has gone loses the packet uncounted; bpf_check_mtu() tells by -ENODEV. */
+	if (config->vxlan_ifindex == 0 || bpf_check_mtu(skb, config->vxlan_ifindex, &mtu_bytes, 0, 0) < 0)
+		return drop_of(worker, WORKER_DROP_TUNNEL);
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX) != 0)
+		return drop_of(worker, WORKER_DROP_TUNNEL);
+	traffic = bpf_map_lookup_elem(&workspace_counters, &index);
+	if (traffic) {
+		traffic->out_packets += segment_count(skb);
+		traffic->out_bytes += total_bytes;
+	}
+	/* A mark would take part in the host's routing of the outer packet, and is not the worker's to set. */
+	skb->mark = 0;
+	return bpf_redirect(config->vxlan_ifindex, 0);
+}
+
+SEC("tc")
+int worker_ingress(struct __sk_buff *skb)
+{
+	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
+	__u32 ifindex = skb->ifindex, zero = 0, refused;
+	struct worker_config *config;
+	struct worker_value *worker;
+	struct ethhdr *ethernet;
+	union mac_word source;
+	struct iphdr *ip;
+
+	worker = bpf_map_lookup_elem(&workers, &ifindex);
+	config = bpf_map_lookup_elem(&worker_config, &zero);
+	if (!worker || !config)
+		return drop(WORKER_DROP_UNKNOWN_INTERFACE);
+
+	if (!frame_reach(skb, sizeof(*ethernet)))
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+	ethernet = (void *)(long)skb->data;
+	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+	source = mac_of(ethernet->h_source);
+	if (mac_is_spoofed(worker, source))
+		return drop_of(worker, WORKER_DROP_SPOOFED_MAC);
+	if (skb->vlan_present)
+		return drop_of(worker, WORKER_DROP_NOT_IPV4);
+	if (ethernet->h_proto == bpf_htons(ETH_P_ARP))
+		return arp_answer(skb, worker, source);
+	if (ethernet->h_proto != bpf_htons(ETH_P_IP))
+		return drop_of(worker, WORKER_DROP_NOT_IPV4);
+
+	if (!frame_reach(skb, sizeof(*ethernet) + sizeof(*ip)))
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+	ethernet = (void *)(long)skb->data;
+	ip = (void *)(ethernet + 1);
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
+		return drop_of(worker, WORKER_DROP_MALFORMED);
+	if (ip->saddr != worker->address_be)
+		return drop_of(worker, WORKER_DROP_SPOOFED_SOURCE);
+	if (!mac_learn(worker, source))
+		return drop_of(worker, WORKER_DROP_SPOOFED_MAC);
+	refused = destination_refused(skb, ip, config);
+	if (refused != WORKER_DROP_COUNT)
+		return drop_of(worker, refused);
+
+	__builtin_memcpy(ethernet->h_dest, gateway_mac.bytes, ETH_ALEN);
+	return encapsulate(skb, worker, config, bpf_ntohs(ip->tot_len));
+}
+
+/* Nothing reaches a worker but what reply_ingress and the ARP answer made for it: no neighbour, bridge or host service.
+ */
+SEC("tc")
+int worker_egress(struct __sk_buff *skb)
+{
+	if (skb->mark != WORKER_DELIVERY_MARK)
+		return drop(WORKER_DROP_EGRESS_FOREIGN);
+	skb->mark = 0;
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *ethernet, __u32 vni, const struct iphdr *ip)
+{
+	struct delivery_key key = {.vni = vni, .address_be = ip->daddr};
+	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
+	struct workspace_traffic *traffic;
+	struct delivery_value *delivery;
+	struct worker_value *worker;
+	__u32 ifindex, index;
+	union mac_word mac;
+
+	delivery = bpf_map_lookup_elem(&deliveries, &key);
+	if (!delivery)
+		return drop(WORKER_DROP_REPLY_UNKNOWN_WORKER);
+	ifindex = delivery->ifindex;
+	worker = bpf_map_lookup_elem(&workers, &ifindex);
+	if (!worker)
+		return drop(WORKER_DROP_REPLY_UNKNOWN_WORKER);
+	/* The two maps are filled one after the other; only where both say the same is it this worker's (P2). */
+	if (worker->vni != vni || worker->address_be != key.address_be)
+		return drop(WORKER_DROP_REPLY_UNKNOWN_WORKER);
+	mac = worker_mac(worker);
+	if (mac.word == 0)
+		return drop_of(worker, WORKER_DROP_REPLY_UNKNOWN_WORKER);
+
+	__builtin_memcpy(ethernet->h_dest, mac.bytes, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, gateway_mac.bytes, ETH_ALEN);
+	index = worker->workspace_index;
+	traffic = bpf_map_lookup_elem(&workspace_counters, &index);
+	if (traffic) {
+		traffic->in_packets += segment_count(skb);
+		traffic->in_bytes += bpf_ntohs(ip->tot_len);
+	}
+	skb->mark = WORKER_DELIVERY_MARK;
+	return bpf_redirect(ifindex, 0);
+}
+
+SEC("tc")
+int reply_ingress(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = {};
+	struct ethhdr *ethernet;
+	struct iphdr *ip;
+	__be32 remote_be;
+
+	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) != 0)
+		return drop(WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
+	remote_be = bpf_htonl(key.remote_ipv4);
+	if (!bpf_map_lookup_elem(&gateways, &remote_be))
+		return drop(WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
+
+	if (skb->vlan_present || !frame_reach(skb, sizeof(*ethernet) + sizeof(*ip)))
+		return drop(WORKER_DROP_REPLY_MALFORMED);
+	ethernet = (void *)(long)skb->data;
+	ip = (void *)(ethernet + 1);
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return drop(WORKER_DROP_REPLY_MALFORMED);
+	if (ethernet->h_proto != bpf_htons(ETH_P_IP) || !ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
+		return drop(WORKER_DROP_REPLY_MALFORMED);
+	return deliver(skb, ethernet, key.tunnel_id, ip);
+}
+
+char program_license[] SEC("license") = "GPL";

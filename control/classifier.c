@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/classifier.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netlink/netlink.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "bpf/worker.skel.h"
+#include "control/classifier_link.h"
+#include "control/classifier_maps.h"
+#include "control/classifier_pin.h"
+#include "control/classifier_tc.h"
+
+enum { VNI_MAX = (1 << 24) - 1, DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT };
+
+struct classifier {
+	struct worker_bpf *bpf;
+	struct nl_sock *netlink;
+	struct classifier_maps maps;
+	int program_fds[CLASSIFIER_PROGRAM_COUNT];
+	uint32_t program_ids[CLASSIFIER_PROGRAM_COUNT];
+	int cpu_count; /* possible ones: values of a per-CPU entry */
+};
+
+static enum status netlink_open(struct nl_sock **ret_netlink, struct problems *problems)
+{
+	struct nl_sock *netlink = nl_socket_alloc();
+	int error;
+
+	if (!netlink)
+		return STATUS_NO_MEMORY;
+	error = nl_connect(netlink, NETLINK_ROUTE);
+	if (error != 0) {
+		problems_add(problems, "netlink cannot be opened: %s; run posternd as root", nl_geterror(error));
+		nl_socket_free(netlink);
+		return STATUS_SYSTEM;
+	}
+	*ret_netlink = netlink;
+	return STATUS_OK;
+}
+
+/* One running program of each kind, where there is one: its maps are the ones in force. */
+static size_t donors_open(struct nl_sock *netlink, int ret_fds[DONOR_COUNT_MAX])
+{
+	uint32_t *ifindexes, ids[CLASSIFIER_PROGRAM_COUNT] = {0};
+	size_t interface_count, count = 0;
+
+	if (classifier_tc_interfaces(netlink, &ifindexes, &interface_count) != 0)
+		return 0;
+	for (size_t i = 0; i < interface_count; i++)
+		for (int kind = 0; kind < CLASSIFIER_PROGRAM_COUNT; kind++)
+			if (ids[kind] == 0)
+				ids[kind] = classifier_tc_attached(netlink, ifindexes[i], kind, 0);
+	free(ifindexes);
+	for (int kind = 0; kind < CLASSIFIER_PROGRAM_COUNT; kind++) {
+		int fd = ids[kind] != 0 ? bpf_prog_get_fd_by_id(ids[kind]) : -1;
+
+		if (fd >= 0)
+			ret_fds[count++] = fd;
+	}
+	return count;
+}
+
+static enum status bpf_load(struct classifier *classifier, const char *pin_dir, struct problems *problems)
+{
+	int donor_fds[DONOR_COUNT_MAX];
+	size_t donor_count;
+	int error;
+
+	classifier->bpf = worker_bpf__open();
+	if (!classifier->bpf)
+		return STATUS_NO_MEMORY;
+	donor_count = donors_open(classifier->netlink, donor_fds);
+	classifier_pin_adopt(pin_dir, classifier->bpf->obj, donor_fds, donor_count);
+	for (size_t i = 0; i < donor_count; i++)
+		close(donor_fds[i]);
+
+	error = worker_bpf__load(classifier->bpf);
+	if (error == 0)
+		return STATUS_OK;
+	problems_add(problems,
+		"the kernel refused the classifier's programs: %s; it takes Linux 6.1 or later, and root (CAP_BPF, "
+		"CAP_NET_ADMIN)",
+		strerror(-error));
+	return STATUS_SYSTEM;
+}
+
+static bool note_programs(struct classifier *classifier)
+{
+	const struct bpf_program *programs[CLASSIFIER_PROGRAM_COUNT] = {
+		[CLASSIFIER_WORKER_INGRESS] = classifier->bpf->progs.worker_ingress,
+		[CLASSIFIER_WORKER_EGRESS] = classifier->bpf->progs.worker_egress,
+		[CLASSIFIER_REPLY_INGRESS] = classifier->bpf->progs.reply_ingress,
+	};
+
+	for (int kind = 0; kind < CLASSIFIER_PROGRAM_COUNT; kind++) {
+		struct bpf_prog_info info = {0};
+		uint32_t info_size_bytes = sizeof(info);
+
+		classifier->program_fds[kind] = bpf_program__fd(programs[kind]);
+		if (bpf_obj_get_info_by_fd(classifier->program_fds[kind], &info, &info_size_bytes) != 0)
+			return false;
+		classifier->program_ids[kind] = info.id;
+	}
+	return true;
+}
+
+enum status classifier_open(const char *pin_dir, struct classifier **ret_classifier, struct problems *problems)
+{
+	struct classifier *classifier = calloc(1, sizeof(*classifier));
+	enum status status;
+
+	if (!classifier)
+		return STATUS_NO_MEMORY;
+	libbpf_set_print(NULL);
+	status = netlink_open(&classifier->netlink, problems);
+	if (status == STATUS_OK)
+		status = classifier_pin_prepare(pin_dir, problems);
+	if (status == STATUS_OK)
+		status = bpf_load(classifier, pin_dir, problems);
+	if (status == STATUS_OK)
+		status = classifier_pin_all(pin_dir, classifier->bpf->obj, problems);
+	if (status == STATUS_OK && !note_programs(classifier)) {
+		problems_add(problems, "the kernel does not tell about its BPF programs: %s; run posternd as root",
+			strerror(errno));
+		status = STATUS_SYSTEM;
+	}
+	if (status != STATUS_OK) {
+		classifier_close(classifier);
+		return status;
+	}
+	classifier->maps = (struct classifier_maps){
+		.workers = bpf_map__fd(classifier->bpf->maps.workers),
+		.deliveries = bpf_map__fd(classifier->bpf->maps.deliveries),
+		.gateways = bpf_map__fd(classifier->bpf->maps.gateways),
+		.config = bpf_map__fd(classifier->bpf->maps.worker_config),
+	};
+	classifier->cpu_count = libbpf_num_possible_cpus();
+	*ret_classifier = classifier;
+	return STATUS_OK;
+}
+
+void classifier_close(struct classifier *classifier)
+{
+	if (!classifier)
+		return;
+	if (classifier->bpf)
+		worker_bpf__destroy(classifier->bpf);
+	if (classifier->netlink)
+		nl_socket_free(classifier->netlink);
+	free(classifier);
+}
+
+/* What the caller must not ask for, checked before anything is touched; duplicates are found by desired_resolve(). */
+static bool desired_is_valid(const struct classifier_desired *desired, struct problems *problems)
+{
+	size_t before = problems->count + problems->dropped_count;
+
+	if (desired->worker_count > BPF_WORKER_COUNT_MAX)
+		problems_add(problems, "worker_host: %zu workers; must be at most %d", desired->worker_count,
+			BPF_WORKER_COUNT_MAX);
+	if (desired->gateway_count > BPF_GATEWAY_COUNT_MAX)
+		problems_add(problems, "worker_host: %zu gateways; must be at most %d", desired->gateway_count,
+			BPF_GATEWAY_COUNT_MAX);
+	if (desired->vtep == 0 && desired->worker_count > 0)
+		problems_add(problems, "worker_host: vtep: missing; name this host's VXLAN endpoint");
+	for (size_t i = 0; i < desired->worker_count; i++) {
+		const struct classifier_worker *worker = &desired->workers[i];
+
+		if (worker->vni == 0 || worker->vni > VNI_MAX)
+			problems_add(problems, "%s: vni: %u: must be 1..%d", worker->interface, worker->vni, VNI_MAX);
+		if (worker->workspace_index >= BPF_WORKSPACE_COUNT_MAX)
+			problems_add(problems, "%s: workspace index: %u: must be below %d", worker->interface,
+				worker->workspace_index, BPF_WORKSPACE_COUNT_MAX);
+		if (worker->address == 0 || worker->gateway == 0)
+			problems_add(problems, "%s: the worker needs an address and a gateway", worker->interface);
+		if (!desired->vxlan_device)
+			problems_add(problems, "%s: workers need a VXLAN device", worker->interface);
+		else if (strcmp(worker->interface, desired->vxlan_device) == 0)
+			problems_add(problems, "%s: is the VXLAN device, and cannot be a worker's interface",
+				worker->interface);
+	}
+	return problems->count + problems->dropped_count == before;
+}
+
+static struct worker_value worker_value_of(const struct classifier_worker *worker, uint32_t vtep)
+{
+	struct worker_value value = {
+		.address_be = htonl(worker->address),
+		.vtep_be = htonl(vtep),
+		.gateway_be = htonl(worker->gateway),
+		.vni = worker->vni,
+		.mac_pinned = worker->mac_pinned,
+		.workspace_index = worker->workspace_index,
+		.epoch = 1,
+	};
+
+	if (worker->mac_pinned)
+		memcpy(value.mac, worker->mac, sizeof(value.mac));
+	return value;
+}
+
+static bool wanted_has_duplicates(const struct classifier_wanted *wanted, struct problems *problems)
+{
+	bool found = false;
+
+	for (size_t i = 1; i < wanted->worker_count; i++)
+		if (wanted->workers[i].ifindex == wanted->workers[i - 1].ifindex) {
+			problems_add(problems, "interface index %u is given to two workers; give each its own",
+				wanted->workers[i].ifindex);
+			found = true;
+		}
+	for (size_t i = 1; i < wanted->delivery_count; i++) {
+		const struct delivery_key *key = &wanted->deliveries[i].key, *other = &wanted->deliveries[i - 1].key;
+
+		if (key->vni == other->vni && key->address_be == other->address_be) {
+			uint32_t address = ntohl(key->address_be);
+
+			problems_add(problems, "vni %u: address %u.%u.%u.%u is given to two workers; give each its own",
+				key->vni, address >> 24, address >> 16 & 0xff, address >> 8 & 0xff, address & 0xff);
+			found = true;
+		}
+	}
+	return found;
+}
+
+static void wanted_free(struct classifier_wanted *wanted)
+{
+	free(wanted->workers);
+	free(wanted->deliveries);
+	free((void *)wanted->gateways_be);
+}
+
+/* Names → interfaces, afresh: an index may have gone to another interface since. */
+static enum status desired_resolve(const struct classifier_desired *desired, struct classifier_wanted *ret_wanted,
+	size_t *ret_missing, struct problems *problems)
+{
+	struct classifier_wanted wanted = {
+		.workers = calloc(desired->worker_count + 1, sizeof(*wanted.workers)),
+		.deliveries = calloc(desired->worker_count + 1, sizeof(*wanted.deliveries)),
+		.gateway_count = desired->gateway_count,
+		.config = {.vtep_be = htonl(desired->vtep)},
+	};
+	__be32 *gateways_be = calloc(desired->gateway_count + 1, sizeof(*gateways_be));
+	size_t missing = 0;
+
+	wanted.gateways_be = gateways_be;
+	if (!wanted.workers || !wanted.deliveries || !gateways_be) {
+		wanted_free(&wanted);
+		return STATUS_NO_MEMORY;
+	}
+	for (size_t i = 0; i < desired->gateway_count; i++)
+		gateways_be[i] = htonl(desired->gateways[i]);
+	for (size_t i = 0; i < desired->worker_count; i++) {
+		const struct classifier_worker *worker = &desired->workers[i];
+		uint32_t ifindex = if_nametoindex(worker->interface);
+
+		if (ifindex == 0) {
+			problems_add(problems,
+				"%s: the worker's interface does not exist (yet); it is taken up when it does",
+				worker->interface);
+			missing++;
+			continue;
+		}
+		wanted.workers[wanted.worker_count++] = (struct wanted_worker){
+			.ifindex = ifindex,
+			.open = worker->admitted,
+			.value = worker_value_of(worker, desired->vtep),
+		};
+	}
+	classifier_maps_index(&wanted);
+	if (wanted_has_duplicates(&wanted, problems)) {
+		wanted_free(&wanted);
+		return STATUS_INVALID;
+	}
+	*ret_wanted = wanted;
+	*ret_missing = missing;
+	return STATUS_OK;
+}
+
+static bool is_wanted(const struct classifier_wanted *wanted, uint32_t ifindex)
+{
+	for (size_t low = 0, high = wanted->worker_count; low < high;) {
+		size_t middle = low + (high - low) / 2;
+
+		if (wanted->workers[middle].ifindex == ifindex)
+			return true;
+		if (wanted->workers[middle].ifindex < ifindex)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+static enum status interfaces_list(
+	struct nl_sock *netlink, uint32_t **ret_ifindexes, size_t *ret_count, struct problems *problems)
+{
+	int error = classifier_tc_interfaces(netlink, ret_ifindexes, ret_count);
+
+	if (error == 0)
+		return STATUS_OK;
+	problems_add(problems, "the interfaces with classifiers cannot be listed: %s; run as root", strerror(-error));
+	return STATUS_SYSTEM;
+}
+
+/* An older program of ours works by older maps, where the interface may still be open. 0 or the first -errno. */
+static int close_interface(const struct classifier *classifier, uint32_t ifindex)
+{
+	int first_error = 0;
+
+	for (int kind = 0; kind < CLASSIFIER_PROGRAM_COUNT; kind++) {
+		uint32_t id = classifier->program_ids[kind];
+		uint32_t attached = classifier_tc_attached(classifier->netlink, ifindex, kind, id);
+		int error = 0;
+
+		if (attached != 0 && attached != id)
+			error = classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+		if (error != 0 && first_error == 0)
+			first_error = error;
+	}
+	return first_error;
+}
+
+/*
+ * Interfaces that are workers' no longer (all others but `except_ifindex`): they have no entry in the maps any more, so
+ * our programs drop everything there. They stay on, see classifier_apply().
+ */
+static enum status close_interfaces(const struct classifier *classifier, const struct classifier_wanted *wanted,
+	uint32_t except_ifindex, struct problems *problems)
+{
+	uint32_t *ifindexes;
+	size_t count;
+	enum status status = interfaces_list(classifier->netlink, &ifindexes, &count, problems);
+
+	if (status != STATUS_OK)
+		return status;
+	for (size_t i = 0; i < count; i++) {
+		char name[IF_NAMESIZE] = "?";
+		int error;
+
+		if (ifindexes[i] == except_ifindex || is_wanted(wanted, ifindexes[i]))
+			continue;
+		error = close_interface(classifier, ifindexes[i]);
+		if (error == 0 || error == -ENODEV)
+			continue;
+		if_indextoname(ifindexes[i], name);
+		problems_add(problems, "%s: the classifier cannot be renewed: %s; run as root", name, strerror(-error));
+		status = STATUS_SYSTEM;
+	}
+	free(ifindexes);
+	return status;
+}
+
+/* Takes our programs off every interface. */
+static enum status release_interfaces(struct nl_sock *netlink, struct problems *problems)
+{
+	uint32_t *ifindexes;
+	size_t count;
+	enum status status = interfaces_list(netlink, &ifindexes, &count, problems);
+
+	if (status != STATUS_OK)
+		return status;
+	for (size_t i = 0; i < count; i++) {
+		char name[IF_NAMESIZE] = "?";
+		int error = classifier_tc_detach(netlink, ifindexes[i]);
+
+		if (error == 0 || error == -ENODEV)
+			continue;
+		if_indextoname(ifindexes[i], name);
+		problems_add(
+			problems, "%s: the classifier cannot be taken off: %s; run as root", name, strerror(-error));
+		status = STATUS_SYSTEM;
+	}
+	free(ifindexes);
+	return status;
+}
+
+/*
+ * Attaches where nothing of ours is yet. An older program of ours holds its interface closed or serves it by older
+ * maps; it is replaced when the maps are filled, so without a gap.
+ */
+static int claim_hook(
+	const struct classifier *classifier, uint32_t ifindex, enum classifier_program kind, bool *outdated)
+{
+	uint32_t id = classifier->program_ids[kind];
+	uint32_t attached = classifier_tc_attached(classifier->netlink, ifindex, kind, id);
+
+	if (attached == id)
+		return 0;
+	if (attached != 0) {
+		*outdated = true;
+		return 0;
+	}
+	return classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+}
+
+static enum status hook_failed(const char *interface, int error, struct problems *problems)
+{
+	problems_add(problems, "%s: the classifier cannot be attached: %s; remove other tc filters of priority 1",
+		interface, strerror(-error));
+	return STATUS_SYSTEM;
+}
+
+/* An interface that cannot be claimed is not opened either. */
+static enum status claim_workers(
+	const struct classifier *classifier, struct classifier_wanted *wanted, struct problems *problems)
+{
+	enum status status = STATUS_OK;
+
+	for (size_t i = 0; i < wanted->worker_count; i++) {
+		struct wanted_worker *worker = &wanted->workers[i];
+		char name[IF_NAMESIZE] = "?";
+		int error = claim_hook(classifier, worker->ifindex, CLASSIFIER_WORKER_INGRESS, &worker->outdated);
+
+		if (error == 0)
+			error = claim_hook(classifier, worker->ifindex, CLASSIFIER_WORKER_EGRESS, &worker->outdated);
+		if (error == 0)
+			continue;
+		worker->open = false;
+		if_indextoname(worker->ifindex, name);
+		status = hook_failed(name, error, problems);
+	}
+	return status;
+}
+
+static enum status update_workers(
+	const struct classifier *classifier, const struct classifier_wanted *wanted, struct problems *problems)
+{
+	enum status status = STATUS_OK;
+
+	for (size_t i = 0; i < wanted->worker_count; i++) {
+		uint32_t ifindex = wanted->workers[i].ifindex;
+		char name[IF_NAMESIZE] = "?";
+		int error = 0;
+
+		if (!wanted->workers[i].outdated)
+			continue;
+		for (int kind = CLASSIFIER_WORKER_INGRESS; kind <= CLASSIFIER_WORKER_EGRESS && error == 0; kind++)
+			error = classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+		if (error == 0)
+			continue;
+		if_indextoname(ifindex, name);
+		status = hook_failed(name, error, problems);
+	}
+	return status;
+}
+
+static enum status worst(enum status first, enum status second)
+{
+	return first != STATUS_OK ? first : second;
+}
+
+/* The device is there, guarded by a program of ours, and up. */
+static enum status claim_device(struct classifier *classifier, const char *device, uint32_t *ret_ifindex,
+	bool *ret_outdated, struct problems *problems)
+{
+	enum status status = classifier_link_ensure(classifier->netlink, device, ret_ifindex, problems);
+	int error;
+
+	if (status != STATUS_OK)
+		return status;
+	error = claim_hook(classifier, *ret_ifindex, CLASSIFIER_REPLY_INGRESS, ret_outdated);
+	if (error != 0)
+		return hook_failed(device, error, problems);
+	return classifier_link_up(classifier->netlink, device, problems);
+}
+
+static enum status apply_wanted(
+	struct classifier *classifier, struct classifier_wanted *wanted, const char *device, struct problems *problems)
+{
+	const int reply_fd = classifier->program_fds[CLASSIFIER_REPLY_INGRESS];
+	enum status status = classifier_maps_remove(&classifier->maps, wanted, problems), step;
+	uint32_t vxlan_ifindex = 0;
+	bool outdated = false;
+	int error;
+
+	if (status != STATUS_OK)
+		return status;
+	status = close_interfaces(classifier, wanted, device ? if_nametoindex(device) : 0, problems);
+
+	/* Without the device everything is dropped as `tunnel`; the claims are made all the same. */
+	if (device) {
+		step = claim_device(classifier, device, &vxlan_ifindex, &outdated, problems);
+		wanted->config.vxlan_ifindex = step == STATUS_OK ? vxlan_ifindex : 0;
+		status = worst(status, step);
+	}
+
+	step = claim_workers(classifier, wanted, problems);
+	if (step != STATUS_OK)
+		classifier_maps_index(wanted);
+	status = worst(status, step);
+	step = classifier_maps_add(&classifier->maps, wanted, problems);
+	status = worst(status, step);
+	if (step != STATUS_OK)
+		return status;
+
+	status = worst(status, update_workers(classifier, wanted, problems));
+	if (outdated) {
+		error = classifier_tc_attach(vxlan_ifindex, CLASSIFIER_REPLY_INGRESS, reply_fd);
+		if (error != 0)
+			status = worst(status, hook_failed(device, error, problems));
+	}
+	return status;
+}
+
+enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
+	size_t *ret_missing, struct problems *problems)
+{
+	struct classifier_wanted wanted;
+	enum status status;
+	size_t missing;
+
+	if (!desired_is_valid(desired, problems))
+		return STATUS_INVALID;
+	status = desired_resolve(desired, &wanted, &missing, problems);
+	if (status != STATUS_OK)
+		return status;
+	status = apply_wanted(classifier, &wanted, desired->vxlan_device, problems);
+	wanted_free(&wanted);
+	if (status == STATUS_OK)
+		*ret_missing = missing;
+	return status;
+}
+
+enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters)
+{
+	int map_fd = bpf_map__fd(classifier->bpf->maps.worker_drops);
+	struct classifier_counters counters = {0};
+	uint64_t *values;
+
+	if (classifier->cpu_count <= 0)
+		return STATUS_SYSTEM;
+	values = calloc((size_t)classifier->cpu_count, sizeof(*values));
+	if (!values)
+		return STATUS_NO_MEMORY;
+	for (uint32_t reason = 0; reason < WORKER_DROP_COUNT; reason++) {
+		if (bpf_map_lookup_elem(map_fd, &reason, values) != 0) {
+			free(values);
+			return STATUS_SYSTEM;
+		}
+		for (int cpu = 0; cpu < classifier->cpu_count; cpu++)
+			counters.drops[reason] += values[cpu];
+	}
+	free(values);
+	*ret_counters = counters;
+	return STATUS_OK;
+}
+
+enum status classifier_read_workspace(
+	struct classifier *classifier, uint32_t workspace_index, struct workspace_traffic *ret_traffic)
+{
+	int map_fd = bpf_map__fd(classifier->bpf->maps.workspace_counters);
+	struct workspace_traffic sum = {0}, *values;
+
+	if (classifier->cpu_count <= 0)
+		return STATUS_SYSTEM;
+	values = calloc((size_t)classifier->cpu_count, sizeof(*values));
+	if (!values)
+		return STATUS_NO_MEMORY;
+	if (bpf_map_lookup_elem(map_fd, &workspace_index, values) != 0) {
+		free(values);
+		return errno == ENOENT ? STATUS_INVALID : STATUS_SYSTEM;
+	}
+	for (int cpu = 0; cpu < classifier->cpu_count; cpu++) {
+		sum.out_packets += values[cpu].out_packets;
+		sum.out_bytes += values[cpu].out_bytes;
+		sum.in_packets += values[cpu].in_packets;
+		sum.in_bytes += values[cpu].in_bytes;
+		sum.dropped_packets += values[cpu].dropped_packets;
+	}
+	free(values);
+	*ret_traffic = sum;
+	return STATUS_OK;
+}
+
+enum status classifier_clear_workspace(struct classifier *classifier, uint32_t workspace_index)
+{
+	int map_fd = bpf_map__fd(classifier->bpf->maps.workspace_counters);
+	struct workspace_traffic *zeros;
+	int error;
+
+	if (classifier->cpu_count <= 0)
+		return STATUS_SYSTEM;
+	zeros = calloc((size_t)classifier->cpu_count, sizeof(*zeros));
+	if (!zeros)
+		return STATUS_NO_MEMORY;
+	error = bpf_map_update_elem(map_fd, &workspace_index, zeros, BPF_EXIST);
+	free(zeros);
+	return error == 0 ? STATUS_OK : STATUS_SYSTEM;
+}
+
+enum status classifier_detach_all(const char *pin_dir, const char *vxlan_device, struct problems *problems)
+{
+	struct nl_sock *netlink;
+	enum status status;
+
+	libbpf_set_print(NULL);
+	status = netlink_open(&netlink, problems);
+	if (status != STATUS_OK)
+		return status;
+	status = release_interfaces(netlink, problems);
+	status = worst(status, classifier_link_remove(netlink, vxlan_device, problems));
+	nl_socket_free(netlink);
+	return worst(status, classifier_pin_remove(pin_dir, problems));
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The classifier on a worker host: loads bpf/worker.bpf.c, attaches it, and keeps its maps equal to what is wanted.
+ *
+ * Programs and maps are pinned under a 0700 directory on bpffs, so that they go on working while posternd is
+ * away (P4) and are adopted when it comes back. libbpf's own messages are switched off: what failed is in the problems.
+ * Thread: posternd's only one.
+ */
+#ifndef POSTERN_CONTROL_CLASSIFIER_H
+#define POSTERN_CONTROL_CLASSIFIER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/maps.h"
+#include "control/status.h"
+
+struct classifier;
+
+struct classifier_worker {
+	char interface[16];
+	uint32_t address; /* host order, as all here */
+	uint32_t vni;
+	uint32_t gateway; /* outer destination */
+	bool mac_pinned;
+	uint8_t mac[6];
+	uint32_t workspace_index; /* < BPF_WORKSPACE_COUNT_MAX; index of the workspace's counters, for as long as it
+				     lives */
+	bool admitted;		  /* false: the interface is claimed (everything is dropped), but not open */
+};
+
+struct classifier_desired {
+	const struct classifier_worker *workers;
+	size_t worker_count;
+	const uint32_t *gateways;
+	size_t gateway_count;
+	uint32_t vtep;		  /* this host's own */
+	const char *vxlan_device; /* created when missing: external, port 4789, no learning; NULL: none, no workers */
+};
+
+/* Loads or adopts. `pin_dir`: on bpffs (mounted there when it is not), created 0700. */
+enum status classifier_open(const char *pin_dir, struct classifier **ret_classifier, struct problems *problems);
+
+/*
+ * Makes the kernel equal to `desired`: additions in the order claim → maps → open, removals the other way round.
+ * Level-triggered: reads back what is there, corrects it, and may be called again at any time. A worker whose interface
+ * does not exist (yet) is a warning and counted in `ret_missing`; the others are applied all the same.
+ *
+ * An interface whose worker is no longer wanted stays closed, for as long as it exists: without a program on it the
+ * host's own stack would take the worker's traffic, and might forward it untranslated (P1, P3).
+ */
+enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
+	size_t *ret_missing, struct problems *problems);
+
+struct classifier_counters {
+	uint64_t drops[WORKER_DROP_COUNT];
+};
+
+enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters);
+enum status classifier_read_workspace(
+	struct classifier *classifier, uint32_t workspace_index, struct workspace_traffic *ret_traffic);
+
+/* Before the index goes to another workspace: no worker of the old one may be open any more. */
+enum status classifier_clear_workspace(struct classifier *classifier, uint32_t workspace_index);
+
+/* Frees memory and fds; programs and pins stay. */
+void classifier_close(struct classifier *classifier);
+
+/* Takes everything off the host: programs detached from every interface, pins and VXLAN device removed. */
+enum status classifier_detach_all(const char *pin_dir, const char *vxlan_device, struct problems *problems);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/classifier_maps.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+static int compare_workers(const void *left, const void *right)
+{
+	const struct wanted_worker *a = left, *b = right;
+
+	return a->ifindex < b->ifindex ? -1 : a->ifindex > b->ifindex;
+}
+
+static int compare_deliveries(const void *left, const void *right)
+{
+	const struct wanted_delivery *a = left, *b = right;
+
+	if (a->key.vni != b->key.vni)
+		return a->key.vni < b->key.vni ? -1 : 1;
+	return a->key.address_be < b->key.address_be ? -1 : a->key.address_be > b->key.address_be;
+}
+
+void classifier_maps_index(struct classifier_wanted *wanted)
+{
+	size_t count = 0;
+
+	if (wanted->worker_count == 0) {
+		wanted->delivery_count = 0;
+		return;
+	}
+	qsort(wanted->workers, wanted->worker_count, sizeof(*wanted->workers), compare_workers);
+	for (size_t i = 0; i < wanted->worker_count; i++) {
+		const struct wanted_worker *worker = &wanted->workers[i];
+
+		if (!worker->open)
+			continue;
+		wanted->deliveries[count++] = (struct wanted_delivery){
+			.key = {.vni = worker->value.vni, .address_be = worker->value.address_be},
+			.value = {.ifindex = worker->ifindex, .workspace_index = worker->value.workspace_index},
+		};
+	}
+	wanted->delivery_count = count;
+	if (count != 0)
+		qsort(wanted->deliveries, count, sizeof(*wanted->deliveries), compare_deliveries);
+}
+
+static struct wanted_worker *find_worker(const struct classifier_wanted *wanted, uint32_t ifindex)
+{
+	struct wanted_worker key = {.ifindex = ifindex};
+
+	if (wanted->worker_count == 0)
+		return NULL;
+	return bsearch(&key, wanted->workers, wanted->worker_count, sizeof(key), compare_workers);
+}
+
+static const struct wanted_delivery *find_delivery(
+	const struct classifier_wanted *wanted, const struct delivery_key *delivery)
+{
+	struct wanted_delivery key = {.key = *delivery};
+
+	if (wanted->delivery_count == 0)
+		return NULL;
+	return bsearch(&key, wanted->deliveries, wanted->delivery_count, sizeof(key), compare_deliveries);
+}
+
+/* All but the learned MAC, which the program writes, and the epoch, which follows from the rest. */
+static bool worker_is_as_wanted(const struct worker_value *have, const struct worker_value *want)
+{
+	return have->address_be == want->address_be && have->vtep_be == want->vtep_be &&
+	       have->gateway_be == want->gateway_be && have->vni == want->vni &&
+	       have->workspace_index == want->workspace_index && have->mac_pinned == want->mac_pinned &&
+	       (!want->mac_pinned || memcmp(have->mac, want->mac, sizeof(have->mac)) == 0);
+}
+
+/*
+ * Deleted memory may be given to the next entry at once, while a program on another CPU still holds the pointer: it
+ * would read another worker's VNI (P2). Programs run inside an RCU read section; this waits until those of now have
+ * ended.
+ */
+static void wait_for_running_programs(void)
+{
+	const struct timespec longer_than_any_program = {.tv_nsec = 100 * 1000 * 1000};
+
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+		nanosleep(&longer_than_any_program, NULL); /* refused on nohz_full kernels */
+}
+
+/* All keys of a map, malloc'ed; only posternd adds or deletes, so the walk is not disturbed. */
+static int map_keys(int map_fd, size_t key_size_bytes, void **ret_keys, size_t *ret_count)
+{
+	size_t count = 0, capacity = 64;
+	char *keys = malloc(capacity * key_size_bytes);
+	const void *previous = NULL;
+
+	if (!keys)
+		return -ENOMEM;
+	for (;;) {
+		if (count == capacity) {
+			char *more = realloc(keys, 2 * capacity * key_size_bytes);
+
+			if (!more) {
+				free(keys);
+				return -ENOMEM;
+			}
+			keys = more;
+			capacity *= 2;
+		}
+		previous = count ? keys + (count - 1) * key_size_bytes : NULL;
+		if (bpf_map_get_next_key(map_fd, previous, keys + count * key_size_bytes) != 0) {
+			int error = -errno;
+
+			if (error == -ENOENT)
+				break;
+			free(keys);
+			return error;
+		}
+		count++;
+	}
+	*ret_keys = keys;
+	*ret_count = count;
+	return 0;
+}
+
+static int remove_deliveries(int map_fd, const struct classifier_wanted *wanted, size_t *removed_count)
+{
+	struct delivery_key *keys = NULL;
+	size_t count = 0;
+	int error = map_keys(map_fd, sizeof(*keys), (void **)&keys, &count);
+
+	if (error != 0)
+		return error;
+	for (size_t i = 0; i < count; i++) {
+		const struct wanted_delivery *want = find_delivery(wanted, &keys[i]);
+		struct delivery_value have;
+
+		if (want && bpf_map_lookup_elem(map_fd, &keys[i], &have) == 0 && have.ifindex == want->value.ifindex &&
+			have.workspace_index == want->value.workspace_index)
+			continue;
+		if (bpf_map_delete_elem(map_fd, &keys[i]) != 0 && errno != ENOENT)
+			error = -errno;
+		(*removed_count)++;
+	}
+	free(keys);
+	return error;
+}
+
+static int remove_workers(int map_fd, const struct classifier_wanted *wanted, size_t *removed_count)
+{
+	uint32_t *ifindexes = NULL;
+	size_t count = 0;
+	int error = map_keys(map_fd, sizeof(*ifindexes), (void **)&ifindexes, &count);
+
+	if (error != 0)
+		return error;
+	for (size_t i = 0; i < count; i++) {
+		struct wanted_worker *want = find_worker(wanted, ifindexes[i]);
+		struct worker_value have;
+
+		if (want && bpf_map_lookup_elem(map_fd, &ifindexes[i], &have) == 0) {
+			bool same = have.vni == want->value.vni && have.address_be == want->value.address_be;
+
+			if (want->open && worker_is_as_wanted(&have, &want->value))
+				continue;
+			want->value.epoch = same ? have.epoch : have.epoch + 1;
+			if (same && want->open && !want->value.mac_pinned && !have.mac_pinned)
+				memcpy(want->value.mac, have.mac, sizeof(have.mac));
+		}
+		if (bpf_map_delete_elem(map_fd, &ifindexes[i]) != 0 && errno != ENOENT)
+			error = -errno;
+		(*removed_count)++;
+	}
+	free(ifindexes);
+	return error;
+}
+
+static int remove_gateways(int map_fd, const struct classifier_wanted *wanted)
+{
+	__be32 *keys = NULL;
+	size_t count = 0;
+	int error = map_keys(map_fd, sizeof(*keys), (void **)&keys, &count);
+
+	if (error != 0)
+		return error;
+	for (size_t i = 0; i < count; i++) {
+		bool keep = false;
+
+		for (size_t j = 0; j < wanted->gateway_count && !keep; j++)
+			keep = wanted->gateways_be[j] == keys[i];
+		if (!keep && bpf_map_delete_elem(map_fd, &keys[i]) != 0 && errno != ENOENT)
+			error = -errno;
+	}
+	free(keys);
+	return error;
+}
+
+enum status classifier_maps_remove(
+	const struct classifier_maps *maps, struct classifier_wanted *wanted, struct problems *problems)
+{
+	size_t removed_count = 0;
+	int deliveries = remove_deliveries(maps->deliveries, wanted, &removed_count);
+	int workers = remove_workers(maps->workers, wanted, &removed_count);
+	int gateways = remove_gateways(maps->gateways, wanted);
+	int error = deliveries ? deliveries : workers ? workers : gateways;
+
+	if (removed_count != 0)
+		wait_for_running_programs();
+	if (error == 0)
+		return STATUS_OK;
+	problems_add(problems, "the classifier's maps cannot be cleaned: %s; run posternd as root with enough memory",
+		strerror(-error));
+	return STATUS_SYSTEM;
+}
+
+static int add_config(int map_fd, const struct worker_config *config)
+{
+	struct worker_config have;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem(map_fd, &zero, &have) == 0 && have.vxlan_ifindex == config->vxlan_ifindex &&
+		have.vtep_be == config->vtep_be)
+		return 0;
+	return bpf_map_update_elem(map_fd, &zero, config, BPF_ANY) == 0 ? 0 : -errno;
+}
+
+/* BPF_NOEXIST leaves alone what is there: whatever differed has just been removed. */
+static int add_entry(int map_fd, const void *key, const void *value)
+{
+	if (bpf_map_update_elem(map_fd, key, value, BPF_NOEXIST) == 0 || errno == EEXIST)
+		return 0;
+	return -errno;
+}
+
+enum status classifier_maps_add(
+	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems)
+{
+	const __u8 present = 1;
+	int error = add_config(maps->config, &wanted->config);
+
+	for (size_t i = 0; i < wanted->gateway_count && error == 0; i++)
+		error = add_entry(maps->gateways, &wanted->gateways_be[i], &present);
+	for (size_t i = 0; i < wanted->worker_count && error == 0; i++)
+		if (wanted->workers[i].open)
+			error = add_entry(maps->workers, &wanted->workers[i].ifindex, &wanted->workers[i].value);
+	for (size_t i = 0; i < wanted->delivery_count && error == 0; i++) {
+		const struct wanted_delivery *delivery = &wanted->deliveries[i];
+
+		error = add_entry(maps->deliveries, &delivery->key, &delivery->value);
+	}
+	if (error == 0)
+		return STATUS_OK;
+	problems_add(problems, "the classifier's maps cannot be filled: %s; at most %d workers and %d gateways fit",
+		strerror(-error), BPF_WORKER_COUNT_MAX, BPF_GATEWAY_COUNT_MAX);
+	return STATUS_SYSTEM;
+}

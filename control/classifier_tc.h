@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The classifier's programs on interfaces: clsact, one filter per hook, at a priority and handle that are ours. What
+ * others have on the same hook is left alone. Stateless: the kernel is asked each time. Thread: posternd's only one.
+ */
+#ifndef POSTERN_CONTROL_CLASSIFIER_TC_H
+#define POSTERN_CONTROL_CLASSIFIER_TC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <netlink/netlink.h>
+
+enum classifier_program {
+	CLASSIFIER_WORKER_INGRESS,
+	CLASSIFIER_WORKER_EGRESS,
+	CLASSIFIER_REPLY_INGRESS,
+	CLASSIFIER_PROGRAM_COUNT
+};
+
+/* The program of this kind that is on the interface; 0: none of ours. `expected_id` is known to be ours (0: none is).
+ */
+uint32_t classifier_tc_attached(
+	struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, uint32_t expected_id);
+
+/* Puts the program there, in place of an older one of ours without a gap. 0 or -errno. */
+int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int program_fd);
+
+/* Takes whatever is ours off the interface, and its clsact if nobody else uses it. 0 or the first -errno. */
+int classifier_tc_detach(struct nl_sock *netlink, uint32_t ifindex);
+
+/* The interfaces with a clsact, on which alone programs of ours can be. malloc'ed. 0 or -errno. */
+int classifier_tc_interfaces(struct nl_sock *netlink, uint32_t **ret_ifindexes, size_t *ret_count);
+
+#endif

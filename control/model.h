@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The model: what the operator wants, typed and validated. Immutable once config_load() has returned it.
+ *
+ * The whole journey of a configuration is drawn in control/plan.h. All addresses in host order. Strings are padded with
+ * NULs. Owner of every pointer: the model; freed by model_free().
+ */
+#ifndef POSTERN_CONTROL_MODEL_H
+#define POSTERN_CONTROL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/status.h"
+#include "dataplane/contract/policy.h"
+
+struct arena;
+
+struct model_cidr {
+	uint32_t address;
+	uint8_t prefix_length_bits;
+};
+
+struct model_source {
+	const char *file; /* owned by the model */
+	uint32_t line;	  /* from 1; 0: not from a file */
+};
+
+/* A worker that the VPC lists as allowed to send, as the gateway sees it. */
+struct model_listed_worker {
+	uint32_t address;
+	uint32_t vtep; /* 0: any trusted one */
+};
+
+struct model_vpc {
+	char id[ID_SIZE_BYTES];
+	uint32_t vni;
+	struct model_cidr *cidrs;
+	size_t cidr_count;
+	bool workers_listed; /* only `workers` may send, even when there are none */
+	struct model_listed_worker *workers;
+	size_t worker_count;
+	struct model_source source;
+};
+
+struct model_workspace {
+	char id[ID_SIZE_BYTES];
+	uint32_t number; /* 0: none */
+	struct model_vpc *vpcs;
+	size_t vpc_count;
+	uint32_t *egress_ips;
+	size_t egress_ip_count;
+	uint32_t *draining_ips; /* its own too, without new sessions (P11) */
+	size_t draining_ip_count;
+	bool egress_shared;		  /* `egress: shared` */
+	uint8_t mapping_tcp, mapping_udp; /* enum policy_mapping */
+	uint32_t flags;			  /* enum policy_workspace_flags */
+	struct policy_timers timers;
+	struct policy_limits limits;
+	struct policy_rule *rules;
+	size_t rule_count;
+	struct model_source source;
+};
+
+struct model_port {
+	char interface[INTERFACE_NAME_SIZE_BYTES];
+	char device[DEVICE_ARGS_SIZE_BYTES]; /* DPDK devargs; empty: net_af_xdp on the interface */
+	uint32_t queues;		     /* default 1 */
+};
+
+struct model_gateway {
+	bool present;
+	struct model_port ports[PORT_COUNT];
+	uint32_t encapsulation; /* enum policy_encapsulation */
+	uint32_t plain_vni;
+	struct model_cidr *trusted_vteps;
+	size_t trusted_vtep_count;
+	uint32_t hairpin; /* enum policy_hairpin */
+};
+
+struct model_worker {
+	char interface[INTERFACE_NAME_SIZE_BYTES];
+	char workspace[ID_SIZE_BYTES], vpc[ID_SIZE_BYTES];
+	size_t workspace_index, vpc_index; /* resolved by model_check: workspaces[i].vpcs[j] */
+	uint32_t address;		   /* `ips`: exactly one for now; more are refused with a clear error */
+	bool mac_present;
+	uint8_t mac[6];
+	struct model_source source;
+};
+
+struct model_worker_host {
+	bool present;
+	uint32_t vtep;
+	uint32_t *gateways;
+	size_t gateway_count;			/* at least one when present */
+	char device[INTERFACE_NAME_SIZE_BYTES]; /* VXLAN device that posternd creates; default "postern-vxlan" */
+	struct model_worker *workers;
+	size_t worker_count;
+};
+
+struct model {
+	uint32_t version; /* 1 */
+	struct model_gateway gateway;
+	struct model_worker_host worker_host; /* at least one of the two is present */
+	char metrics_address[64];	      /* "127.0.0.1" */
+	uint16_t metrics_port;		      /* 0: metrics off */
+	struct model_workspace *workspaces;
+	size_t workspace_count;
+	uint32_t *shared_pool_ips;
+	size_t shared_pool_ip_count;
+	uint32_t shared_pool_ports;    /* of one workspace; a multiple of POLICY_PORT_BLOCK */
+	uint32_t shared_pool_linger_s; /* how long a range drains when its workspace has moved to IPs of its own */
+	const char *file;	       /* where it came from */
+	struct arena *arena;	       /* private: everything that the pointers point at */
+};
+
+/*
+ * Reads, parses and validates FILE. STATUS_INVALID: `problems` has every error, each "file:line: key: value: what is
+ * allowed". Warnings (things to know that do not refuse) go to `warnings`. Never applies anything.
+ */
+enum status config_load(
+	const char *path, struct model **ret_model, struct problems *problems, struct problems *warnings);
+
+/* The same from memory; `file` is only for the messages. */
+enum status config_parse(const char *file, const char *bytes, size_t size_bytes, struct model **ret_model,
+	struct problems *problems, struct problems *warnings);
+
+void model_free(struct model *model);
+
+/* The whole model as YAML that config_load() accepts again, defaults written out. malloc'ed. */
+char *model_print(const struct model *model);
+
+struct shared_pool_table;
+
+/*
+ * Compiles the gateway's policy. `pool`: as shared_pool_assign() has left it for this model; a workspace on the shared
+ * pool without a range in it has no egress IP (fail closed). The block is malloc'ed, position-independent, ready to be
+ * written to a memfd. `generation` is stored in it. Deterministic: the same model, table and generation give the same
+ * bytes.
+ */
+enum status policy_compile(const struct model *model, const struct shared_pool_table *pool, uint64_t generation,
+	void **ret_block, size_t *ret_size_bytes, struct problems *problems);
+
+#endif
