@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gateway's two ports as DPDK devices: opened together at the first policy that names them, closed at the end.
+ *
+ * An interface that is deleted, or whose steering program is taken away, ends the process (port_lost()): the service
+ * manager starts it again, and that is the one path of recovery. Opening again in place is not done, because the AF_XDP
+ * driver of DPDK 22.11 does not give back the packet buffers that its rings hold when it is closed.
+ *
+ * Owner: main(). Thread: control; the shards use `port_id` and the queues only.
+ */
+#ifndef POSTERN_IO_PORT_H
+#define POSTERN_IO_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/io/device.h"
+
+struct rte_mempool;
+
+struct port {
+	uint16_t id; /* DPDK's */
+	uint16_t queue_count;
+	bool open;
+	bool created;		 /* by us, so that we remove it too; else EAL's options made it */
+	int lock_fd;		 /* -1: none */
+	uint32_t if_index;	 /* of the kernel's interface under it; 0: there is none */
+	uint32_t xdp_program_id; /* 0: no AF_XDP port */
+	char driver[INTERFACE_NAME_SIZE_BYTES];
+	struct device device;
+};
+
+struct ports {
+	struct port ports[PORT_COUNT];
+	struct policy_port wanted[PORT_COUNT]; /* as in the policy that opened them */
+	struct rte_mempool *pool;	       /* of the packets of both; NULL: not open */
+};
+
+/* All or none. `steer_object`: path of the XDP program. False: `ret_text` says which port, why, and what to do. */
+bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT], const char *steer_object,
+	char ret_text[NAT_TEXT_SIZE_BYTES]);
+
+bool ports_are_open(const struct ports *ports);
+
+/* Does the policy want the ports that are open? */
+bool ports_match(const struct ports *ports, const struct policy_port wanted[PORT_COUNT]);
+
+/* True: a port has lost its interface or program, `ret_text` says which. Call about once a second. */
+bool ports_lost(const struct ports *ports, char ret_text[NAT_TEXT_SIZE_BYTES]);
+
+/* No shard may run any more. */
+void ports_close(struct ports *ports);
+
+#endif
