@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts the desired revision in force, in this order: policy to the dataplane → its ACK → the classifier opens the
+ * workers → steering. Level-triggered: each entry point may be called at any time, and does what is left to do.
+ *
+ * Until the dataplane has acknowledged, a worker that is not in the revision in force is at most claimed: the
+ * classifier drops its traffic (P3). A worker that the desired revision does not have any more is closed at once. Owner
+ * of struct daemon_apply. Thread: the event loop's.
+ */
+#ifndef POSTERN_CONTROL_APPLY_H
+#define POSTERN_CONTROL_APPLY_H
+
+#include "control/dataplane_client.h"
+#include "control/rib.h"
+
+struct daemon;
+
+/* For dataplane_client_open() and rib_open(), with the daemon as context. */
+extern const struct dataplane_client_handlers apply_client_handlers;
+extern const struct rib_handlers apply_rib_handlers;
+
+/* config.desired is another one. */
+void apply_desired_changed(struct daemon *daemon);
+
+/* Each second. */
+void apply_tick(struct daemon *daemon);
+
+/* The reconcile event. */
+void apply_reconcile(struct daemon *daemon);
+
+void apply_close(struct daemon *daemon);
+
+#endif

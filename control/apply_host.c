@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/apply_host.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/daemon.h"
+#include "control/dataplane_client.h"
+#include "control/rib.h"
+#include "control/state.h"
+#include "control/steer.h"
+
+static const char default_vxlan_device[] = "postern-vxlan";
+
+static bool problems_are_equal(const struct problems *a, const struct problems *b)
+{
+	if (a->count != b->count || a->dropped_count != b->dropped_count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		if (strcmp(a->lines[i], b->lines[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Logs what is new; the same problems each second are one event. */
+static void problems_replace(const struct log *log, enum log_level level, struct problems *before, struct problems *now)
+{
+	if (!problems_are_equal(before, now))
+		log_problems(log, level, now);
+	problems_clear(before);
+	*before = *now;
+}
+
+/* ---- classifier ---- */
+
+static bool directory_is_empty(const char *path)
+{
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+	bool empty = true;
+
+	if (directory == NULL)
+		return true;
+	while (empty && (entry = readdir(directory)) != NULL)
+		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	closedir(directory);
+	return empty;
+}
+
+static bool classifier_ensure(struct daemon *daemon)
+{
+	char pin_dir[4096];
+	struct problems problems = {0};
+	bool fresh;
+
+	if (daemon->classifier != NULL)
+		return true;
+	snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", daemon->options.run_dir);
+	fresh = directory_is_empty(pin_dir);
+	if (classifier_open(pin_dir, &daemon->classifier, &problems) == STATUS_OK) {
+		problems_clear(&problems);
+		/* What an earlier posternd pinned goes on working until the dataplane has acknowledged. */
+		daemon->apply.claims_only = fresh && daemon->apply.in_force == NULL;
+		return true;
+	}
+	daemon->apply.classifier_failed = true;
+	daemon->apply.reconcile_errors++;
+	problems_replace(&daemon->log, LOG_LEVEL_ERROR, &daemon->apply.classifier_problems, &problems);
+	return false;
+}
+
+static int worker_compare(const void *left, const void *right)
+{
+	const struct model_worker *const *a = left, *const *b = right;
+
+	return strcmp((*a)->interface, (*b)->interface);
+}
+
+/* The workers of the model in the order of their interfaces; NULL without memory. */
+static const struct model_worker **workers_by_interface(const struct model *model)
+{
+	const struct model_worker_host *host = &model->worker_host;
+	const struct model_worker **workers = calloc(host->worker_count + 1, sizeof(struct model_worker *));
+
+	if (workers == NULL)
+		return NULL;
+	for (size_t i = 0; i < host->worker_count; i++)
+		workers[i] = &host->workers[i];
+	qsort(workers, host->worker_count, sizeof(struct model_worker *), worker_compare);
+	return workers;
+}
+
+static uint32_t worker_vni(const struct model *model, const struct model_worker *worker)
+{
+	return model->workspaces[worker->workspace_index].vpcs[worker->vpc_index].vni;
+}
+
+/* Is the same worker in the revision that is in force? */
+static bool worker_is_in_force(const struct model *in_force, const struct model_worker *const *in_force_workers,
+	const struct model *model, const struct model_worker *worker)
+{
+	const struct model_worker *const *found;
+
+	if (in_force == NULL || in_force_workers == NULL)
+		return false;
+	found = bsearch(&worker, in_force_workers, in_force->worker_host.worker_count, sizeof(struct model_worker *),
+		worker_compare);
+	return found != NULL && (*found)->address == worker->address &&
+	       strcmp((*found)->workspace, worker->workspace) == 0 &&
+	       worker_vni(in_force, *found) == worker_vni(model, worker);
+}
+
+/* Which gateway a worker uses: always the same one for the same worker. */
+static uint32_t worker_gateway(const struct model_worker_host *host, const struct model_worker *worker)
+{
+	uint32_t hash = worker->address * 2654435761u;
+
+	for (const char *c = worker->workspace; *c != '\0'; c++)
+		hash = (hash ^ (unsigned char)*c) * 16777619u;
+	return host->gateways[(hash >> 16) % host->gateway_count];
+}
+
+static void worker_fill(struct daemon *daemon, const struct model *model, const struct model_worker *from,
+	bool admitted, struct classifier_worker *ret_worker)
+{
+	enum status status;
+	uint32_t index = 0;
+	bool is_new = false;
+
+	memset(ret_worker, 0, sizeof(*ret_worker));
+	snprintf(ret_worker->interface, sizeof(ret_worker->interface), "%s", from->interface);
+	ret_worker->address = from->address;
+	ret_worker->vni = worker_vni(model, from);
+	ret_worker->gateway = worker_gateway(&model->worker_host, from);
+	ret_worker->mac_pinned = from->mac_present;
+	memcpy(ret_worker->mac, from->mac, sizeof(ret_worker->mac));
+	/* Without a counter of its own a worker stays closed: its traffic would be counted as another's. One may become
+	 * free by this very round. */
+	status = state_workspace_index(daemon->state, from->workspace, &index, &is_new);
+	if (status == STATUS_OK && is_new)
+		status = classifier_clear_workspace(daemon->classifier, index);
+	if (status != STATUS_OK)
+		daemon->apply.dirty = true;
+	ret_worker->admitted = status == STATUS_OK && admitted;
+	ret_worker->workspace_index = index;
+}
+
+/*
+ * The revision whose workers are wanted. After a refusal it is the one that stays in force. NULL: leave the classifier
+ * alone, since what is pinned may still be right.
+ */
+static const struct revision *classifier_basis(const struct daemon *daemon)
+{
+	const struct daemon_apply *apply = &daemon->apply;
+
+	if (apply->refused && apply->in_force != NULL)
+		return apply->in_force;
+	if (daemon_gateway(daemon) != NULL && apply->in_force == NULL && !apply->claims_only)
+		return NULL;
+	return daemon->config.desired;
+}
+
+static void classifier_apply_model(struct daemon *daemon, const struct model *model)
+{
+	struct daemon_apply *apply = &daemon->apply;
+	const struct model_worker_host *host = &model->worker_host;
+	const struct model *in_force = apply->in_force != NULL ? apply->in_force->model : NULL;
+	const struct model_worker **in_force_workers = in_force != NULL ? workers_by_interface(in_force) : NULL;
+	struct classifier_worker *workers = calloc(host->worker_count + 1, sizeof(*workers));
+	struct problems problems = {0};
+	size_t missing = 0;
+	enum status status = STATUS_NO_MEMORY;
+
+	for (size_t i = 0; workers != NULL && i < host->worker_count; i++)
+		worker_fill(daemon, model, &host->workers[i],
+			worker_is_in_force(in_force, in_force_workers, model, &host->workers[i]), &workers[i]);
+	if (workers != NULL) {
+		const struct classifier_desired desired = {
+			.workers = workers,
+			.worker_count = host->worker_count,
+			.gateways = host->gateways,
+			.gateway_count = host->gateway_count,
+			.vtep = host->vtep,
+			.vxlan_device = !host->present		  ? NULL
+					: host->device[0] != '\0' ? host->device
+								  : default_vxlan_device,
+		};
+
+		status = state_save_workspace_indexes(daemon->state, &problems);
+		if (status == STATUS_OK)
+			status = classifier_apply(daemon->classifier, &desired, &missing, &problems);
+		if (status == STATUS_OK)
+			status = state_release_workspace_indexes(daemon->state, &problems);
+	}
+	free(workers);
+	free(in_force_workers);
+	apply->classifier_failed = status != STATUS_OK;
+	apply->classifier_done = status == STATUS_OK;
+	apply->missing_worker_count = missing;
+	if (status != STATUS_OK)
+		apply->reconcile_errors++;
+	problems_replace(&daemon->log, status == STATUS_OK ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR,
+		&apply->classifier_problems, &problems);
+}
+
+void apply_host_classifier(struct daemon *daemon)
+{
+	const struct revision *basis = classifier_basis(daemon);
+
+	if (basis == NULL)
+		return;
+	if (!basis->model->worker_host.present && daemon->classifier == NULL)
+		return;
+	/* A worker host that is none any more has no workers: their interfaces are closed, as by any reload. */
+	if (classifier_ensure(daemon))
+		classifier_apply_model(daemon, basis->model);
+}
+
+/* ---- steering ---- */
+
+/* Only AF_XDP ports have a steering program. */
+static bool port_is_steered(const struct daemon *daemon, unsigned port)
+{
+	char driver[INTERFACE_NAME_SIZE_BYTES];
+
+	counters_view_driver(&daemon->counters, port, driver);
+	return strcmp(driver, "net_af_xdp") == 0;
+}
+
+static size_t egress_ips_collect(const struct model *model, uint32_t **ret_ips)
+{
+	size_t count = model->shared_pool_ip_count, at = 0;
+	uint32_t *ips;
+
+	for (size_t i = 0; i < model->workspace_count; i++)
+		count += model->workspaces[i].egress_ip_count + model->workspaces[i].draining_ip_count;
+	ips = calloc(count + 1, sizeof(*ips));
+	*ret_ips = ips;
+	if (ips == NULL)
+		return 0;
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		const struct model_workspace *workspace = &model->workspaces[i];
+
+		for (size_t j = 0; j < workspace->egress_ip_count; j++)
+			ips[at++] = workspace->egress_ips[j];
+		for (size_t j = 0; j < workspace->draining_ip_count; j++)
+			ips[at++] = workspace->draining_ips[j];
+	}
+	for (size_t i = 0; i < model->shared_pool_ip_count; i++)
+		ips[at++] = model->shared_pool_ips[i];
+	return at;
+}
+
+void apply_host_steering(struct daemon *daemon)
+{
+	struct daemon_apply *apply = &daemon->apply;
+	const struct model *model = apply->in_force != NULL ? apply->in_force->model : NULL;
+	struct problems problems = {0};
+	size_t egress_ip_count;
+	uint32_t *egress_ips;
+	bool failed = false;
+
+	if (model == NULL || !model->gateway.present || !dataplane_client_is_connected(daemon->client) ||
+		apply->answered == NULL || apply->refused)
+		return;
+	apply->steered_vtep = rib_get_view(daemon->rib)->ports[PORT_INSIDE].address;
+	egress_ip_count = egress_ips_collect(model, &egress_ips);
+	for (unsigned port = 0; port < PORT_COUNT && egress_ips != NULL; port++) {
+		const struct steer_desired desired = {
+			.role = port == PORT_INSIDE ? STEER_ROLE_INSIDE : STEER_ROLE_OUTSIDE,
+			.vtep = apply->steered_vtep,
+			.trusted_vteps = model->gateway.trusted_vteps,
+			.trusted_vtep_count = model->gateway.trusted_vtep_count,
+			.egress_ips = egress_ips,
+			.egress_ip_count = egress_ip_count,
+		};
+
+		if (!port_is_steered(daemon, port))
+			continue;
+		switch (steer_apply(model->gateway.ports[port].interface, &desired, &problems)) {
+		case STATUS_OK:
+			break;
+		case STATUS_UNREACHABLE:
+			problems_add(&problems,
+				"%s: carries no postern steering program, so no packet reaches postern-dataplane: "
+				"restart "
+				"postern-dataplane",
+				model->gateway.ports[port].interface);
+			failed = true;
+			break;
+		default:
+			failed = true;
+			break;
+		}
+	}
+	failed = failed || egress_ips == NULL;
+	free(egress_ips);
+	apply->steer_failed = failed;
+	if (failed)
+		apply->reconcile_errors++;
+	problems_replace(&daemon->log, failed ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, &apply->steer_problems, &problems);
+}

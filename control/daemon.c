@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/daemon.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/api.h"
+#include "control/apply.h"
+#include "control/dataplane_client.h"
+#include "control/health.h"
+#include "control/http_server.h"
+#include "control/metrics.h"
+#include "control/notify.h"
+#include "control/plan.h"
+#include "control/rib.h"
+#include "control/scalar.h"
+#include "control/state.h"
+#include "control/version.h"
+#include "control/watch.h"
+
+enum { PLAN_LOG_LINES_MAX = 100 };
+
+uint64_t daemon_monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+double daemon_unix_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+uint64_t daemon_steady_unix_s(const struct daemon *daemon)
+{
+	return (uint64_t)daemon->start_unix_s + (daemon_monotonic_ns() - daemon->start_monotonic_ns) / 1000000000;
+}
+
+const struct model_gateway *daemon_gateway(const struct daemon *daemon)
+{
+	const struct revision *desired = daemon->config.desired;
+
+	return desired != NULL && desired->model->gateway.present ? &desired->model->gateway : NULL;
+}
+
+const struct model_worker_host *daemon_worker_host(const struct daemon *daemon)
+{
+	const struct revision *desired = daemon->config.desired;
+
+	return desired != NULL && desired->model->worker_host.present ? &desired->model->worker_host : NULL;
+}
+
+/* ---- configuration ---- */
+
+/* The old server goes on when the new address can not be had. */
+static void daemon_listen(struct daemon *daemon)
+{
+	const struct model *model = daemon->config.desired->model;
+	struct http_server *server = NULL;
+
+	problems_clear(&daemon->metrics_problems);
+	if (daemon->metrics != NULL && model->metrics_port == daemon->metrics_port &&
+		strcmp(model->metrics_address, daemon->metrics_address) == 0)
+		return;
+	if (model->metrics_port != 0 &&
+		http_server_open_tcp(daemon->base, &daemon->log, model->metrics_address, model->metrics_port,
+			metrics_routes, daemon, &server, &daemon->metrics_problems) != STATUS_OK) {
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &daemon->metrics_problems);
+		return;
+	}
+	http_server_close(daemon->metrics);
+	daemon->metrics = server;
+	daemon->metrics_port = model->metrics_port;
+	snprintf(daemon->metrics_address, sizeof(daemon->metrics_address), "%s", model->metrics_address);
+	if (server != NULL)
+		log_info(
+			&daemon->log, "metrics at http://%s:%u/metrics", daemon->metrics_address, daemon->metrics_port);
+}
+
+static void daemon_connect(struct daemon *daemon)
+{
+	struct problems problems = {0};
+	char path[PATH_MAX];
+
+	if (daemon_gateway(daemon) == NULL) {
+		if (daemon->client != NULL)
+			log_warning(&daemon->log,
+				"this machine is no gateway any more: postern-dataplane forwards by its last "
+				"policy until it is stopped");
+		dataplane_client_close(daemon->client);
+		daemon->client = NULL;
+		return;
+	}
+	if (daemon->client != NULL)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", daemon->options.run_dir, RPC_SOCKET_NAME);
+	if (dataplane_client_open(daemon->base, &daemon->log, path, &apply_client_handlers, daemon, &daemon->client,
+		    &problems) != STATUS_OK) {
+		daemon->apply.reconcile_errors++;
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
+	}
+	problems_clear(&problems);
+}
+
+/* The first configuration is all additions: a summary says as much. */
+static void daemon_log_plan(struct daemon *daemon, const struct revision *revision)
+{
+	const struct revision *old = daemon->config.desired;
+	struct plan plan;
+
+	if (old == NULL) {
+		log_info(&daemon->log, "configuration loaded gateway=%s workspaces=%zu workers_on_this_host=%zu",
+			revision->model->gateway.present ? "yes" : "no", revision->model->workspace_count,
+			revision->model->worker_host.worker_count);
+		return;
+	}
+	if (plan_make(old->model, revision->model, &plan) != STATUS_OK)
+		return;
+	for (size_t i = 0; i < plan.count && i < PLAN_LOG_LINES_MAX; i++)
+		log_info(&daemon->log, "plan: %s", plan.changes[i].text);
+	if (plan.count > PLAN_LOG_LINES_MAX)
+		log_info(&daemon->log, "plan: and %zu more changes", plan.count - PLAN_LOG_LINES_MAX);
+	if (plan.needs_restart)
+		log_warning(&daemon->log, "some of this takes a restart of postern-dataplane");
+	plan_clear(&plan);
+}
+
+/* ---- the shared pool ---- */
+
+static struct revision_basis daemon_basis(const struct daemon *daemon)
+{
+	const struct revision *desired = daemon->config.desired, *in_force = daemon->apply.in_force;
+
+	return (struct revision_basis){
+		.shared_pool = desired != NULL ? &desired->shared_pool : &daemon->shared_pool,
+		.in_force = in_force != NULL ? &in_force->shared_pool : NULL,
+		.now_s = daemon_steady_unix_s(daemon),
+	};
+}
+
+/* Before the dataplane gets to know: who had which ports must be known after a restart too. */
+static void daemon_save_shared_pool(struct daemon *daemon)
+{
+	const struct shared_pool_table *table = &daemon->config.desired->shared_pool;
+	struct problems problems = {0};
+
+	if (daemon_gateway(daemon) == NULL)
+		return;
+	daemon->shared_pool_unsaved = state_save_shared_pool(daemon->state, table, &problems) != STATUS_OK;
+	if (daemon->shared_pool_unsaved) {
+		daemon->apply.reconcile_errors++;
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
+	}
+	problems_clear(&problems);
+}
+
+/* What the ranges of `now` are that were not so before: who had which ports when can be read in the log. */
+static void daemon_log_shared_pool(
+	struct daemon *daemon, const struct shared_pool_table *before, const struct shared_pool_table *now)
+{
+	static const char *const words[] = {"gets", "drains", "has left"};
+	size_t line_count = 0;
+
+	for (size_t i = 0; i < now->count; i++) {
+		const struct shared_pool_range *range = &now->ranges[i];
+		char address[SCALAR_SIZE_BYTES];
+
+		if (shared_pool_has(before, range) || line_count++ >= PLAN_LOG_LINES_MAX)
+			continue;
+		scalar_format_ipv4(range->address, address);
+		log_info(&daemon->log, "shared pool: workspace %s %s %s ports %u-%u", range->workspace,
+			words[range->state], address, range->port_first, range->port_first + range->port_count - 1u);
+	}
+	if (line_count > PLAN_LOG_LINES_MAX)
+		log_info(&daemon->log, "shared pool: and %zu more changes", line_count - PLAN_LOG_LINES_MAX);
+}
+
+/* Takes the reference. */
+static void daemon_desire(struct daemon *daemon, struct revision *revision)
+{
+	const struct revision_basis basis = daemon_basis(daemon);
+
+	daemon_log_shared_pool(daemon, basis.shared_pool, &revision->shared_pool);
+	revision_release(daemon->config.desired);
+	daemon->config.desired = revision;
+	daemon_save_shared_pool(daemon);
+}
+
+/* Each second: ranges that have drained long enough go, without a reload. */
+static void daemon_renew(struct daemon *daemon)
+{
+	struct revision *desired = daemon->config.desired, *renewed;
+	const struct revision_basis basis = daemon_basis(daemon);
+	struct problems problems = {0}, warnings = {0};
+
+	if (daemon_gateway(daemon) == NULL)
+		return;
+	if (daemon->shared_pool_unsaved)
+		daemon_save_shared_pool(daemon);
+	if (!shared_pool_is_due(&desired->shared_pool, desired->model, basis.now_s))
+		return;
+	if (revision_renew(desired, &basis, &renewed, &problems, &warnings) == STATUS_OK) {
+		daemon_desire(daemon, renewed);
+		apply_desired_changed(daemon);
+	} else {
+		daemon->apply.reconcile_errors++;
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
+	}
+	problems_clear(&problems);
+	problems_clear(&warnings);
+}
+
+/* ---- reload ---- */
+
+/* Takes the reference. */
+static void daemon_adopt(struct daemon *daemon, struct revision *revision, enum daemon_source source)
+{
+	if (source == DAEMON_SOURCE_FILE)
+		daemon->config.last_reload_unix_s = daemon_unix_s();
+	if (daemon->config.desired != NULL && strcmp(daemon->config.desired->text, revision->text) == 0) {
+		daemon->config.source = source;
+		revision_release(revision);
+		log_info(&daemon->log, "the configuration says what is wanted already");
+		daemon_listen(daemon);
+		return;
+	}
+	daemon_log_plan(daemon, revision);
+	daemon_desire(daemon, revision);
+	daemon->config.source = source;
+	daemon_listen(daemon);
+	rib_set_model(daemon->rib, revision->model);
+	daemon_connect(daemon);
+	apply_desired_changed(daemon);
+}
+
+bool daemon_reload(struct daemon *daemon)
+{
+	struct daemon_config *config = &daemon->config;
+	const struct revision_basis basis = daemon_basis(daemon);
+	struct revision *revision;
+	struct problems warnings = {0};
+	char notice[96];
+
+	snprintf(notice, sizeof(notice), "RELOADING=1\nMONOTONIC_USEC=%llu",
+		(unsigned long long)(daemon_monotonic_ns() / 1000));
+	notify_send(notice);
+	problems_clear(&config->errors);
+	if (revision_load(daemon->config_path, &basis, &revision, &config->errors, &warnings) == STATUS_OK) {
+		config->file_valid = true;
+		problems_clear(&config->warnings);
+		config->warnings = warnings;
+		log_problems(&daemon->log, LOG_LEVEL_WARNING, &config->warnings);
+		daemon_adopt(daemon, revision, DAEMON_SOURCE_FILE);
+	} else {
+		problems_clear(&warnings);
+		config->file_valid = false;
+		config->reload_failures++;
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &config->errors);
+		log_error(&daemon->log, "the configuration is not valid, nothing was changed file=%s errors=%zu",
+			daemon->config_path, config->errors.count + config->errors.dropped_count);
+	}
+	notify_send("READY=1");
+	return config->file_valid;
+}
+
+/* At start: the file; else what was in force last; else nothing, and wait for the file. */
+static void daemon_load_first(struct daemon *daemon)
+{
+	const struct revision_basis basis = daemon_basis(daemon);
+	struct revision *revision;
+	struct problems problems = {0}, warnings = {0};
+
+	if (daemon_reload(daemon))
+		return;
+	if (!state_has_last_good(daemon->state)) {
+		log_error(&daemon->log,
+			"there is no last good configuration either: everything is dropped until %s is valid",
+			daemon->config_path);
+		return;
+	}
+	if (revision_load(state_last_good_path(daemon->state), &basis, &revision, &problems, &warnings) == STATUS_OK) {
+		log_warning(
+			&daemon->log, "using the last good configuration file=%s", state_last_good_path(daemon->state));
+		daemon_adopt(daemon, revision, DAEMON_SOURCE_LAST_GOOD);
+	} else {
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
+		log_error(&daemon->log,
+			"the last good configuration is not valid either: everything is dropped until %s is valid",
+			daemon->config_path);
+	}
+	problems_clear(&problems);
+	problems_clear(&warnings);
+}
+
+/* ---- events ---- */
+
+static void daemon_changed(void *context)
+{
+	daemon_reload(context);
+}
+
+static void daemon_signalled(evutil_socket_t signal, short what, void *context)
+{
+	struct daemon *daemon = context;
+
+	if (signal == SIGHUP) {
+		daemon_reload(daemon);
+		return;
+	}
+	log_info(&daemon->log, "stopping; the dataplane and the BPF programs go on");
+	notify_send("STOPPING=1");
+	event_base_loopbreak(daemon->base);
+}
+
+static void daemon_sample_rates(struct daemon *daemon)
+{
+	struct daemon_rates *rates = &daemon->rates;
+	uint64_t now_ns = daemon_monotonic_ns();
+	uint64_t start_unix_ns = daemon->counters.counters != NULL ? daemon->counters.counters->start_unix_ns : 0;
+
+	rates->before = rates->now;
+	counters_view_total(&daemon->counters, &rates->now);
+	rates->valid = rates->at_ns != 0 && rates->start_unix_ns == start_unix_ns;
+	rates->seconds = (double)(now_ns - rates->at_ns) / 1e9;
+	rates->at_ns = now_ns;
+	rates->start_unix_ns = start_unix_ns;
+}
+
+static bool problems_have(const struct problems *problems, const char *line)
+{
+	for (size_t i = 0; i < problems->count; i++) {
+		if (strcmp(problems->lines[i], line) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Each reason once, when it appears; and when the last one has gone. For those who only have the log. */
+static void daemon_log_health(struct daemon *daemon)
+{
+	struct problems *before = &daemon->reasons_logged;
+	struct health health;
+
+	health_check(daemon, &health);
+	for (size_t i = 0; i < health.reasons.count; i++) {
+		if (!problems_have(before, health.reasons.lines[i]))
+			log_warning(&daemon->log, "degraded: %s", health.reasons.lines[i]);
+	}
+	if (health.reasons.count == 0 && !daemon->state_was_ok)
+		log_info(&daemon->log, "all is well: the configuration that is wanted is in force");
+	if ((health.reasons.count == 0) != daemon->state_was_ok)
+		notify_send(health.reasons.count == 0 ? "STATUS=ok" : "STATUS=degraded: see `postern status`");
+	daemon->state_was_ok = health.reasons.count == 0;
+	problems_clear(before);
+	*before = health.reasons;
+	problems_clear(&health.notes);
+}
+
+static void daemon_tick(evutil_socket_t fd, short what, void *context)
+{
+	struct daemon *daemon = context;
+
+	daemon_sample_rates(daemon);
+	daemon_renew(daemon);
+	apply_tick(daemon);
+	if (daemon->metrics_problems.count > 0 && daemon->config.desired != NULL)
+		daemon_listen(daemon);
+	daemon_log_health(daemon);
+	if (daemon->watchdog)
+		notify_send("WATCHDOG=1");
+}
+
+static void daemon_reconcile(evutil_socket_t fd, short what, void *context)
+{
+	apply_reconcile(context);
+}
+
+/* ---- life ---- */
+
+static enum status daemon_open_events(struct daemon *daemon)
+{
+	static const int signals[] = {SIGHUP, SIGTERM, SIGINT};
+	static const struct timeval second = {.tv_sec = 1};
+
+	signal(SIGPIPE, SIG_IGN);
+	daemon->base = event_base_new();
+	if (daemon->base == NULL)
+		return STATUS_NO_MEMORY;
+	for (size_t i = 0; i < 3; i++) {
+		daemon->signals[i] = evsignal_new(daemon->base, signals[i], daemon_signalled, daemon);
+		if (daemon->signals[i] == NULL)
+			return STATUS_NO_MEMORY;
+		event_add(daemon->signals[i], NULL);
+	}
+	daemon->tick = event_new(daemon->base, -1, EV_PERSIST, daemon_tick, daemon);
+	daemon->reconcile = event_new(daemon->base, -1, 0, daemon_reconcile, daemon);
+	if (daemon->tick == NULL || daemon->reconcile == NULL)
+		return STATUS_NO_MEMORY;
+	event_add(daemon->tick, &second);
+	return STATUS_OK;
+}
+
+static enum status daemon_resolve_paths(struct daemon *daemon, struct problems *problems)
+{
+	const char *path = daemon->options.config_path;
+	char directory[2048];
+	int length;
+
+	if (path[0] == '/') {
+		length = snprintf(daemon->config_path, sizeof(daemon->config_path), "%s", path);
+	} else {
+		if (getcwd(directory, sizeof(directory)) == NULL) {
+			problems_add(problems, "the working directory can not be read: %s", strerror(errno));
+			return STATUS_SYSTEM;
+		}
+		length = snprintf(daemon->config_path, sizeof(daemon->config_path), "%s/%s", directory, path);
+	}
+	if (length >= (int)sizeof(daemon->config_path)) {
+		problems_add(problems, "--config: the path is too long");
+		return STATUS_INVALID;
+	}
+	return STATUS_OK;
+}
+
+static enum status daemon_remember_shared_pool(struct daemon *daemon)
+{
+	struct problems warnings = {0};
+	enum status status = state_load_shared_pool(daemon->state, &daemon->shared_pool, &warnings);
+
+	log_problems(&daemon->log, LOG_LEVEL_WARNING, &warnings);
+	problems_clear(&warnings);
+	return status;
+}
+
+static enum status daemon_start(struct daemon *daemon, struct problems *problems)
+{
+	char path[PATH_MAX];
+	enum status status = daemon_resolve_paths(daemon, problems);
+
+	if (status == STATUS_OK)
+		status = daemon_open_events(daemon);
+	if (status == STATUS_OK)
+		status = state_open(daemon->options.run_dir, &daemon->state, problems);
+	if (status == STATUS_OK)
+		status = rib_open(daemon->base, &daemon->log, &apply_rib_handlers, daemon, &daemon->rib, problems);
+	if (status != STATUS_OK)
+		return status;
+	snprintf(path, sizeof(path), "%s/%s", daemon->options.run_dir, API_SOCKET_NAME);
+	status = http_server_open_unix(daemon->base, &daemon->log, path, api_routes, daemon, &daemon->api, problems);
+	if (status != STATUS_OK)
+		return status;
+	if (watch_open(daemon->base, daemon->config_path, daemon_changed, daemon, &daemon->watch,
+		    &daemon->watch_problems) != STATUS_OK)
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &daemon->watch_problems);
+	log_info(&daemon->log, "posternd %s pid=%d run_dir=%s config=%s", POSTERN_VERSION, (int)getpid(),
+		daemon->options.run_dir, daemon->config_path);
+	daemon->watchdog = notify_watchdog_wanted();
+	status = daemon_remember_shared_pool(daemon);
+	if (status == STATUS_OK)
+		daemon_load_first(daemon);
+	return status;
+}
+
+enum status daemon_open(const struct daemon_options *options, struct daemon **ret_daemon, struct problems *problems)
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	enum status status;
+
+	if (daemon == NULL)
+		return STATUS_NO_MEMORY;
+	daemon->options = *options;
+	daemon->sessions.fd = -1;
+	daemon->start_unix_s = daemon_unix_s();
+	daemon->start_monotonic_ns = daemon_monotonic_ns();
+	log_open(&daemon->log, options->log_level);
+	status = daemon_start(daemon, problems);
+	if (status != STATUS_OK) {
+		daemon_close(daemon);
+		return status;
+	}
+	*ret_daemon = daemon;
+	return STATUS_OK;
+}
+
+enum status daemon_run(struct daemon *daemon)
+{
+	return event_base_dispatch(daemon->base) < 0 ? STATUS_SYSTEM : STATUS_OK;
+}
+
+void daemon_close(struct daemon *daemon)
+{
+	if (daemon == NULL)
+		return;
+	http_server_close(daemon->api);
+	http_server_close(daemon->metrics);
+	watch_close(daemon->watch);
+	dataplane_client_close(daemon->client);
+	rib_close(daemon->rib);
+	if (daemon->classifier != NULL)
+		classifier_close(daemon->classifier);
+	apply_close(daemon);
+	revision_release(daemon->config.desired);
+	shared_pool_clear(&daemon->shared_pool);
+	problems_clear(&daemon->config.errors);
+	problems_clear(&daemon->config.warnings);
+	problems_clear(&daemon->metrics_problems);
+	problems_clear(&daemon->watch_problems);
+	problems_clear(&daemon->reasons_logged);
+	counters_view_close(&daemon->counters);
+	sessions_view_close(&daemon->sessions);
+	state_close(daemon->state);
+	for (size_t i = 0; i < 3; i++) {
+		if (daemon->signals[i] != NULL)
+			event_free(daemon->signals[i]);
+	}
+	if (daemon->tick != NULL)
+		event_free(daemon->tick);
+	if (daemon->reconcile != NULL)
+		event_free(daemon->reconcile);
+	if (daemon->base != NULL) {
+		/* libevent frees the buffers of connections that were just closed by one more turn of the loop. */
+		event_base_loop(daemon->base, EVLOOP_NONBLOCK);
+		event_base_free(daemon->base);
+	}
+	free(daemon);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control daemon: everything posternd knows and holds, in one struct that main() owns. One thread, one event loop.
+ *
+ *   file → control/daemon.c (load, plan, adopt) → control/apply.c (policy → ACK → classifier → steering)
+ *   kernel → control/rib.c → control/apply.c (adjacency)
+ *   control/health.c says how it goes; control/metrics.c and control/api.c tell others.
+ *
+ * Whatever fails leaves what is in force in force (P4, P9): the daemon only ever adds reasons to struct health.
+ */
+#ifndef POSTERN_CONTROL_DAEMON_H
+#define POSTERN_CONTROL_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control/classifier.h"
+#include "control/counters_view.h"
+#include "control/log.h"
+#include "control/revision.h"
+#include "control/sessions_view.h"
+#include "control/status.h"
+#include "dataplane/contract/rpc.h"
+
+struct classifier;
+struct dataplane_client;
+struct event;
+struct event_base;
+struct http_server;
+struct rib;
+struct state;
+struct watch;
+
+struct daemon_options {
+	const char *run_dir;
+	const char *config_path;
+	enum log_level log_level;
+};
+
+enum daemon_source { DAEMON_SOURCE_NONE, DAEMON_SOURCE_FILE, DAEMON_SOURCE_LAST_GOOD };
+
+/* What the file says, and what became of it. */
+struct daemon_config {
+	struct revision *desired;  /* NULL: there is none */
+	enum daemon_source source; /* of `desired` */
+	bool file_valid;
+	struct problems errors; /* of the file as it is now */
+	struct problems warnings;
+	double last_reload_unix_s; /* of the last attempt that succeeded; 0: none */
+	uint64_t reload_failures;
+};
+
+/* Owned by control/apply.c. */
+struct daemon_apply {
+	struct revision *sent;	   /* under way to the dataplane; NULL: none */
+	struct revision *answered; /* what this connection has last acknowledged or refused */
+	struct revision *in_force; /* last acknowledged; NULL: unknown */
+	uint64_t desired_generation, sent_generation, acknowledged_generation;
+	bool generation_used; /* desired_generation was sent once */
+	bool refused;	      /* `answered` was refused */
+	uint32_t refusal;     /* enum rpc_status */
+	char refusal_text[256];
+	uint32_t port_retry_ticks;
+	uint64_t adjacency_sent_generation, adjacency_acknowledged_generation;
+	bool adjacency_dirty;
+	char adjacency_refusal_text[256];
+
+	bool claims_only; /* nothing was pinned before: workers are claimed, not open, until the first ACK */
+	bool classifier_failed, classifier_done;
+	size_t missing_worker_count;
+	struct problems classifier_problems;
+	bool steer_failed;
+	uint32_t steered_vtep; /* the inside port's address when steering was last applied */
+	struct problems steer_problems;
+	bool dirty; /* classifier and steering may differ from what is wanted */
+	uint32_t ticks_since_check;
+	uint64_t reconcile_errors;
+	uint64_t duration_ns; /* of the last round */
+};
+
+/* Two totals, a second apart. */
+struct daemon_rates {
+	bool valid;
+	uint64_t at_ns, start_unix_ns;
+	double seconds;
+	struct counters_total before, now;
+};
+
+struct daemon {
+	struct daemon_options options;
+	struct log log;
+	struct event_base *base;
+	struct event *signals[3];
+	struct event *tick; /* each second */
+	struct event *reconcile;
+	double start_unix_s;
+	uint64_t start_monotonic_ns;
+	char config_path[4096]; /* absolute */
+
+	struct state *state;
+	struct watch *watch;
+	struct rib *rib;
+	struct dataplane_client *client; /* NULL: no gateway on this machine */
+	struct classifier *classifier;	 /* NULL: no worker host, or it could not be opened */
+	struct http_server *api, *metrics;
+	char metrics_address[64];
+	uint16_t metrics_port;
+	struct problems metrics_problems;
+	struct problems watch_problems;
+
+	struct daemon_config config;
+	struct shared_pool_table shared_pool; /* as remembered; once there is a desired revision, its own counts */
+	bool shared_pool_unsaved;
+	struct daemon_apply apply;
+	struct counters_view counters;
+	struct sessions_view sessions;
+	struct daemon_rates rates;
+	bool watchdog;
+	bool state_was_ok; /* what was logged last */
+	struct problems reasons_logged;
+};
+
+/* Opens everything, loads the configuration. What only degrades is no error. */
+enum status daemon_open(const struct daemon_options *options, struct daemon **ret_daemon, struct problems *problems);
+
+/* Until SIGTERM or SIGINT. */
+enum status daemon_run(struct daemon *daemon);
+
+/* Leaves the dataplane, the BPF programs and their pins as they are (P4). */
+void daemon_close(struct daemon *daemon);
+
+/* Reads the file again; true when it is valid. What is wrong is in `config.errors`. */
+bool daemon_reload(struct daemon *daemon);
+
+/* The gateway section that counts now: NULL when this machine is none. */
+const struct model_gateway *daemon_gateway(const struct daemon *daemon);
+const struct model_worker_host *daemon_worker_host(const struct daemon *daemon);
+
+uint64_t daemon_monotonic_ns(void);
+double daemon_unix_s(void);
+
+/* Unix seconds that go on evenly when the clock is set. */
+uint64_t daemon_steady_unix_s(const struct daemon *daemon);
+
+#endif

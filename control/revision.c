@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/revision.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Any valid generation: the daemon writes the real one into the copy that is sent. */
+static const uint64_t compiled_generation = 1;
+
+static int vni_compare(const void *left, const void *right)
+{
+	const struct revision_vni *a = left, *b = right;
+
+	return a->vni < b->vni ? -1 : a->vni > b->vni;
+}
+
+static enum status revision_index_vnis(struct revision *revision)
+{
+	const struct model *model = revision->model;
+	size_t count = 0;
+
+	for (size_t i = 0; i < model->workspace_count; i++)
+		count += model->workspaces[i].vpc_count;
+	revision->vnis = calloc(count + 1, sizeof(*revision->vnis));
+	if (revision->vnis == NULL)
+		return STATUS_NO_MEMORY;
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		for (size_t j = 0; j < model->workspaces[i].vpc_count; j++)
+			revision->vnis[revision->vni_count++] = (struct revision_vni){
+				.vni = model->workspaces[i].vpcs[j].vni,
+				.workspace_index = (uint32_t)i,
+			};
+	}
+	qsort(revision->vnis, revision->vni_count, sizeof(*revision->vnis), vni_compare);
+	return STATUS_OK;
+}
+
+/* Without a gateway there is nothing to assign, and what is remembered stays. */
+static enum status revision_compile(struct revision *revision, const struct revision_basis *basis,
+	struct problems *problems, struct problems *warnings)
+{
+	void *block;
+	enum status status = STATUS_OK;
+
+	if (basis->shared_pool != NULL)
+		status = shared_pool_copy(basis->shared_pool, &revision->shared_pool);
+	if (status != STATUS_OK || !revision->model->gateway.present)
+		return status;
+	if (basis->in_force != NULL)
+		shared_pool_hold(&revision->shared_pool, basis->in_force, basis->now_s);
+	status = shared_pool_assign(&revision->shared_pool, revision->model, basis->now_s, problems, warnings);
+	if (status == STATUS_OK)
+		status = policy_compile(revision->model, &revision->shared_pool, compiled_generation, &block,
+			&revision->policy_size_bytes, problems);
+	if (status == STATUS_OK)
+		revision->policy = block;
+	return status;
+}
+
+static enum status revision_derive(struct revision *revision, const struct revision_basis *basis,
+	struct problems *problems, struct problems *warnings)
+{
+	enum status status;
+
+	revision->text = model_print(revision->model);
+	if (revision->text == NULL)
+		return STATUS_NO_MEMORY;
+	status = revision_index_vnis(revision);
+	return status == STATUS_OK ? revision_compile(revision, basis, problems, warnings) : status;
+}
+
+enum status revision_load(const char *path, const struct revision_basis *basis, struct revision **ret_revision,
+	struct problems *problems, struct problems *warnings)
+{
+	struct revision *revision = calloc(1, sizeof(*revision));
+	enum status status;
+
+	if (revision == NULL)
+		return STATUS_NO_MEMORY;
+	revision->reference_count = 1;
+	status = config_load(path, &revision->model, problems, warnings);
+	if (status == STATUS_OK)
+		status = revision_derive(revision, basis, problems, warnings);
+	if (status != STATUS_OK) {
+		revision_release(revision);
+		return status;
+	}
+	*ret_revision = revision;
+	return STATUS_OK;
+}
+
+enum status revision_renew(struct revision *revision, const struct revision_basis *basis,
+	struct revision **ret_revision, struct problems *problems, struct problems *warnings)
+{
+	struct revision *origin = revision->origin != NULL ? revision->origin : revision;
+	struct revision *renewed = calloc(1, sizeof(*renewed));
+	enum status status;
+
+	if (renewed == NULL)
+		return STATUS_NO_MEMORY;
+	renewed->reference_count = 1;
+	renewed->origin = revision_hold(origin);
+	renewed->model = origin->model;
+	renewed->text = origin->text;
+	renewed->vnis = origin->vnis;
+	renewed->vni_count = origin->vni_count;
+	status = revision_compile(renewed, basis, problems, warnings);
+	if (status != STATUS_OK) {
+		revision_release(renewed);
+		return status;
+	}
+	*ret_revision = renewed;
+	return STATUS_OK;
+}
+
+struct revision *revision_hold(struct revision *revision)
+{
+	if (revision != NULL)
+		revision->reference_count++;
+	return revision;
+}
+
+void revision_release(struct revision *revision)
+{
+	if (revision == NULL || --revision->reference_count > 0)
+		return;
+	shared_pool_clear(&revision->shared_pool);
+	free(revision->policy);
+	if (revision->origin != NULL) {
+		revision_release(revision->origin);
+	} else {
+		model_free(revision->model);
+		free(revision->text);
+		free(revision->vnis);
+	}
+	free(revision);
+}
+
+const struct model_workspace *revision_workspace_of_vni(const struct revision *revision, uint32_t vni)
+{
+	struct revision_vni key = {.vni = vni};
+	const struct revision_vni *found;
+
+	if (revision == NULL || revision->vni_count == 0)
+		return NULL;
+	found = bsearch(&key, revision->vnis, revision->vni_count, sizeof(key), vni_compare);
+	return found != NULL ? &revision->model->workspaces[found->workspace_index] : NULL;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A revision: one whole configuration with all that is derived from it. Immutable and counted, since the desired one,
+ * the one under way to the dataplane and the one in force may be three, two or one. Thread: posternd's only one.
+ */
+#ifndef POSTERN_CONTROL_REVISION_H
+#define POSTERN_CONTROL_REVISION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/model.h"
+#include "control/shared_pool.h"
+#include "control/status.h"
+
+struct revision_vni {
+	uint32_t vni;
+	uint32_t workspace_index; /* in model->workspaces */
+};
+
+/* What a revision goes on from, besides its file. All zero: nothing. */
+struct revision_basis {
+	const struct shared_pool_table
+		*shared_pool;			  /* of the revision before, or what is remembered of it; NULL: none */
+	const struct shared_pool_table *in_force; /* what the dataplane works by, if that is known; else NULL */
+	uint64_t now_s;				  /* Unix seconds, of a clock that does not jump */
+};
+
+struct revision {
+	unsigned reference_count;
+	struct revision *origin; /* model, text and vnis are its; NULL: its own */
+	struct model *model;
+	char *text; /* model_print(): equal texts are equal configurations */
+	struct shared_pool_table shared_pool;
+	struct policy_snapshot *policy; /* NULL when there is no gateway; its generation is not the one sent */
+	size_t policy_size_bytes;
+	struct revision_vni *vnis; /* sorted */
+	size_t vni_count;
+};
+
+/* Reads, validates and compiles; one reference. `problems` says everything that is wrong. */
+enum status revision_load(const char *path, const struct revision_basis *basis, struct revision **ret_revision,
+	struct problems *problems, struct problems *warnings);
+
+/* The same configuration at another time: ranges of the shared pool that have drained are gone. */
+enum status revision_renew(struct revision *revision, const struct revision_basis *basis,
+	struct revision **ret_revision, struct problems *problems, struct problems *warnings);
+
+struct revision *revision_hold(struct revision *revision);
+void revision_release(struct revision *revision); /* NULL is fine */
+
+/* NULL when no VPC has it. */
+const struct model_workspace *revision_workspace_of_vni(const struct revision *revision, uint32_t vni);
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/rib_dump.h"
+
+#include <arpa/inet.h>
+#include <linux/if.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <netlink/errno.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/neighbour.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { ROUTE_TABLE_MAIN = 254, ARRAY_CAPACITY_MIN = 64 };
+
+static uint32_t address_of(const struct nl_addr *address)
+{
+	uint32_t value_be;
+
+	if (address == NULL || nl_addr_get_len(address) != sizeof(value_be))
+		return 0;
+	memcpy(&value_be, nl_addr_get_binary_addr(address), sizeof(value_be));
+	return ntohl(value_be);
+}
+
+static bool mac_of(const struct nl_addr *address, uint8_t ret_mac[6])
+{
+	if (address == NULL || nl_addr_get_len(address) != 6)
+		return false;
+	memcpy(ret_mac, nl_addr_get_binary_addr(address), 6);
+	return true;
+}
+
+/* -1 when the interface is no port of ours. */
+static int port_of(const struct rib_view *view, int interface_index)
+{
+	for (int port = 0; port < PORT_COUNT; port++) {
+		if (interface_index > 0 && view->ports[port].interface_index == (uint32_t)interface_index)
+			return port;
+	}
+	return -1;
+}
+
+/* Room for one more record; false when memory or the limit is used up. */
+static bool array_reserve(void **records, size_t count, size_t *capacity, size_t record_size_bytes)
+{
+	size_t wanted;
+	void *grown;
+
+	if (count < *capacity)
+		return true;
+	if (count >= RIB_KERNEL_ROUTE_COUNT_MAX)
+		return false;
+	wanted = *capacity == 0 ? ARRAY_CAPACITY_MIN : *capacity * 2;
+	grown = realloc(*records, wanted * record_size_bytes);
+	if (grown == NULL)
+		return false;
+	*records = grown;
+	*capacity = wanted;
+	return true;
+}
+
+int rib_dump_links(struct nl_sock *socket, struct rib_view *view)
+{
+	struct rib_port ports[PORT_COUNT];
+
+	memcpy(ports, view->ports, sizeof(ports));
+	for (unsigned i = 0; i < PORT_COUNT; i++) {
+		struct rib_port *port = &ports[i];
+		struct rtnl_link *link = NULL;
+		unsigned flags;
+		int error;
+
+		if (port->interface[0] == '\0')
+			continue;
+		error = rtnl_link_get_kernel(socket, 0, port->interface, &link);
+		if (error == -NLE_NODEV || error == -NLE_OBJ_NOTFOUND) {
+			port->interface_index = 0;
+			port->up = false;
+			port->address = 0;
+			continue;
+		}
+		if (error < 0)
+			return error;
+		flags = rtnl_link_get_flags(link);
+		port->interface_index = (uint32_t)rtnl_link_get_ifindex(link);
+		port->up = (flags & IFF_UP) != 0 && (flags & IFF_LOWER_UP) != 0;
+		port->mtu_bytes = rtnl_link_get_mtu(link);
+		if (!mac_of(rtnl_link_get_addr(link), port->mac))
+			memset(port->mac, 0, sizeof(port->mac));
+		rtnl_link_put(link);
+	}
+	memcpy(view->ports, ports, sizeof(ports));
+	return 0;
+}
+
+/* Global scope before narrower ones; among equals the first, as the kernel chooses source addresses. */
+int rib_dump_addresses(struct nl_sock *socket, struct rib_view *view)
+{
+	struct nl_cache *cache;
+	int best_scope[PORT_COUNT] = {256, 256};
+	uint32_t best[PORT_COUNT] = {0};
+	int error = rtnl_addr_alloc_cache(socket, &cache);
+
+	if (error < 0)
+		return error;
+	for (struct nl_object *object = nl_cache_get_first(cache); object != NULL; object = nl_cache_get_next(object)) {
+		struct rtnl_addr *address = (struct rtnl_addr *)object;
+		int port = port_of(view, rtnl_addr_get_ifindex(address));
+		int scope = rtnl_addr_get_scope(address);
+
+		if (port < 0 || rtnl_addr_get_family(address) != AF_INET || scope >= best_scope[port] ||
+			(rtnl_addr_get_flags(address) & IFA_F_SECONDARY))
+			continue;
+		best[port] = address_of(rtnl_addr_get_local(address));
+		best_scope[port] = scope;
+	}
+	nl_cache_free(cache);
+	for (unsigned port = 0; port < PORT_COUNT; port++)
+		view->ports[port].address = best[port];
+	return 0;
+}
+
+/* The first next hop that leaves by a port of ours and is alive. False: none, the route is no business of ours. */
+static bool route_take_next_hop(const struct rib_view *view, struct rtnl_route *from, struct rib_route *ret_route)
+{
+	int count = rtnl_route_get_nnexthops(from);
+
+	for (int i = 0; i < count; i++) {
+		struct rtnl_nexthop *next_hop = rtnl_route_nexthop_n(from, i);
+		struct nl_addr *gateway = rtnl_route_nh_get_gateway(next_hop);
+		int port = port_of(view, rtnl_route_nh_get_ifindex(next_hop));
+
+		if (port < 0 || (rtnl_route_nh_get_flags(next_hop) & (RTNH_F_DEAD | RTNH_F_LINKDOWN)))
+			continue;
+		/* An IPv6 gateway of an IPv4 route (RTA_VIA) has no MAC in the IPv4 neighbours. */
+		if (rtnl_route_nh_get_via(next_hop) != NULL)
+			continue;
+		ret_route->port = (uint8_t)port;
+		ret_route->gateway = address_of(gateway);
+		ret_route->kind = ret_route->gateway != 0 ? RIB_ROUTE_GATEWAY : RIB_ROUTE_CONNECTED;
+		return true;
+	}
+	return false;
+}
+
+static bool route_read(const struct rib_view *view, struct rtnl_route *from, struct rib_route *ret_route)
+{
+	struct rib_route route = {0};
+	struct nl_addr *destination = rtnl_route_get_dst(from);
+	uint32_t mtu_bytes = 0;
+
+	if (rtnl_route_get_family(from) != AF_INET || rtnl_route_get_table(from) != ROUTE_TABLE_MAIN ||
+		rtnl_route_get_tos(from) != 0)
+		return false;
+	route.address = address_of(destination);
+	route.prefix_length_bits = destination != NULL ? (uint8_t)nl_addr_get_prefixlen(destination) : 0;
+	route.metric = rtnl_route_get_priority(from);
+	if (route.prefix_length_bits > 32)
+		return false;
+	if (rtnl_route_get_metric(from, RTAX_MTU, &mtu_bytes) == 0)
+		route.mtu_bytes = mtu_bytes;
+	switch (rtnl_route_get_type(from)) {
+	case RTN_UNICAST:
+		if (!route_take_next_hop(view, from, &route))
+			return false;
+		break;
+	case RTN_BLACKHOLE:
+	case RTN_UNREACHABLE:
+	case RTN_PROHIBIT:
+		route.kind = RIB_ROUTE_UNREACHABLE;
+		break;
+	default:
+		return false;
+	}
+	*ret_route = route;
+	return true;
+}
+
+int rib_dump_routes(struct nl_sock *socket, struct rib_view *view)
+{
+	struct rib_route *routes = NULL;
+	size_t count = 0, capacity = 0;
+	struct nl_cache *cache;
+	int error = rtnl_route_alloc_cache(socket, AF_INET, 0, &cache);
+
+	if (error < 0)
+		return error;
+	for (struct nl_object *object = nl_cache_get_first(cache); object != NULL; object = nl_cache_get_next(object)) {
+		struct rib_route route;
+
+		if (!route_read(view, (struct rtnl_route *)object, &route))
+			continue;
+		if (!array_reserve((void **)&routes, count, &capacity, sizeof(*routes))) {
+			nl_cache_free(cache);
+			free(routes);
+			return -NLE_NOMEM;
+		}
+		routes[count++] = route;
+	}
+	nl_cache_free(cache);
+	free(view->routes);
+	view->routes = routes;
+	view->route_count = count;
+	return 0;
+}
+
+int rib_dump_neighbours(struct nl_sock *socket, struct rib_view *view)
+{
+	static const int resolved_states =
+		NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
+	struct rib_neighbour *neighbours = NULL;
+	size_t count = 0, capacity = 0;
+	struct nl_cache *cache;
+	int error = rtnl_neigh_alloc_cache(socket, &cache);
+
+	if (error < 0)
+		return error;
+	for (struct nl_object *object = nl_cache_get_first(cache); object != NULL; object = nl_cache_get_next(object)) {
+		struct rtnl_neigh *from = (struct rtnl_neigh *)object;
+		int port = port_of(view, rtnl_neigh_get_ifindex(from));
+		int state = rtnl_neigh_get_state(from);
+		struct rib_neighbour neighbour = {0};
+
+		if (port < 0 || rtnl_neigh_get_family(from) != AF_INET || (rtnl_neigh_get_flags(from) & NTF_PROXY))
+			continue;
+		neighbour.address = address_of(rtnl_neigh_get_dst(from));
+		neighbour.port = (uint8_t)port;
+		neighbour.resolved =
+			mac_of(rtnl_neigh_get_lladdr(from), neighbour.mac) && (state & resolved_states) != 0;
+		neighbour.stale = (state & NUD_STALE) != 0;
+		neighbour.fixed = (state & (NUD_PERMANENT | NUD_NOARP)) != 0;
+		if (neighbour.address == 0)
+			continue;
+		if (!array_reserve((void **)&neighbours, count, &capacity, sizeof(*neighbours))) {
+			nl_cache_free(cache);
+			free(neighbours);
+			return -NLE_NOMEM;
+		}
+		neighbours[count++] = neighbour;
+	}
+	nl_cache_free(cache);
+	free(view->neighbours);
+	view->neighbours = neighbours;
+	view->neighbour_count = count;
+	return 0;
+}
+
+int rib_ask_neighbour(struct nl_sock *socket, uint32_t interface_index, uint32_t address, bool keep)
+{
+	struct ndmsg header = {
+		.ndm_family = AF_INET,
+		.ndm_ifindex = (int)interface_index,
+		.ndm_state = NUD_NONE,
+		.ndm_flags = NTF_USE,
+	};
+	struct nl_msg *message = nlmsg_alloc_simple(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+	uint32_t address_be = htonl(address);
+	int error;
+
+	if (message == NULL)
+		return -NLE_NOMEM;
+	error = nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO);
+	if (error == 0)
+		error = nla_put(message, NDA_DST, sizeof(address_be), &address_be);
+	if (error == 0 && keep)
+		error = nla_put_u32(message, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+	if (error == 0)
+		error = nl_send_sync(socket, message); /* frees the message */
+	else
+		nlmsg_free(message);
+	return error;
+}

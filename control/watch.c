@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/watch.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+enum { DEBOUNCE_MS = 50, READ_COUNT_MAX = 64 };
+
+struct watch {
+	int fd;
+	struct event *readable;
+	struct event *debounce;
+	watch_changed_fn *changed;
+	void *context;
+	char name[NAME_MAX + 1]; /* of the file, in its directory */
+};
+
+static const uint32_t watch_mask =
+	IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB | IN_ONLYDIR;
+
+static void watch_debounced(evutil_socket_t fd, short what, void *context)
+{
+	struct watch *watch = context;
+
+	watch->changed(watch->context);
+}
+
+/* A queue that overflowed, or a directory that was replaced, may have hidden a change of ours. */
+static bool watch_concerns(const struct watch *watch, const struct inotify_event *event)
+{
+	if (event->mask & (IN_Q_OVERFLOW | IN_IGNORED))
+		return true;
+	return event->len > 0 && strcmp(event->name, watch->name) == 0;
+}
+
+static void watch_readable(evutil_socket_t fd, short what, void *context)
+{
+	struct watch *watch = context;
+	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	static const struct timeval delay = {.tv_usec = DEBOUNCE_MS * 1000};
+	bool concerned = false;
+
+	for (unsigned i = 0; i < READ_COUNT_MAX; i++) {
+		ssize_t length_bytes = read(watch->fd, buffer, sizeof(buffer));
+
+		if (length_bytes <= 0)
+			break;
+		for (ssize_t offset = 0; offset < length_bytes;) {
+			const struct inotify_event *event = (const void *)(buffer + offset);
+
+			concerned = concerned || watch_concerns(watch, event);
+			offset += (ssize_t)(sizeof(*event) + event->len);
+		}
+	}
+	if (concerned)
+		event_add(watch->debounce, &delay);
+}
+
+static enum status watch_start(struct watch *watch, const char *path, struct problems *problems)
+{
+	char directory_copy[PATH_MAX], name_copy[PATH_MAX];
+	const char *directory, *name;
+
+	if (strlen(path) >= sizeof(directory_copy)) {
+		problems_add(problems, "--config: the path is too long");
+		return STATUS_INVALID;
+	}
+	strcpy(directory_copy, path);
+	strcpy(name_copy, path);
+	directory = dirname(directory_copy);
+	name = basename(name_copy);
+	if (strlen(name) > NAME_MAX) {
+		problems_add(problems, "--config: the file name is too long");
+		return STATUS_INVALID;
+	}
+	strcpy(watch->name, name);
+	if (inotify_add_watch(watch->fd, directory, watch_mask) < 0) {
+		problems_add(problems,
+			"%s: changes can not be watched: %s: send SIGHUP after each change, or create the "
+			"directory and restart",
+			directory, strerror(errno));
+		return STATUS_SYSTEM;
+	}
+	return STATUS_OK;
+}
+
+enum status watch_open(struct event_base *base, const char *path, watch_changed_fn *changed, void *context,
+	struct watch **ret_watch, struct problems *problems)
+{
+	struct watch *watch = calloc(1, sizeof(*watch));
+	enum status status;
+
+	if (watch == NULL)
+		return STATUS_NO_MEMORY;
+	watch->changed = changed;
+	watch->context = context;
+	watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (watch->fd < 0) {
+		problems_add(
+			problems, "inotify is not available: %s: raise fs.inotify.max_user_instances", strerror(errno));
+		free(watch);
+		return STATUS_SYSTEM;
+	}
+	watch->readable = event_new(base, watch->fd, EV_READ | EV_PERSIST, watch_readable, watch);
+	watch->debounce = event_new(base, -1, 0, watch_debounced, watch);
+	if (watch->readable == NULL || watch->debounce == NULL)
+		status = STATUS_NO_MEMORY;
+	else
+		status = watch_start(watch, path, problems);
+	if (status != STATUS_OK) {
+		watch_close(watch);
+		return status;
+	}
+	event_add(watch->readable, NULL);
+	*ret_watch = watch;
+	return STATUS_OK;
+}
+
+void watch_close(struct watch *watch)
+{
+	if (watch == NULL)
+		return;
+	if (watch->readable != NULL)
+		event_free(watch->readable);
+	if (watch->debounce != NULL)
+		event_free(watch->debounce);
+	close(watch->fd);
+	free(watch);
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* postern: the operator's command line. See docs/man/postern.1. */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/model.h"
+#include "control/plan.h"
+#include "control/status.h"
+#include "control/version.h"
+#include "tools/postern_client.h"
+#include "tools/postern_show.h"
+
+enum { PATH_SIZE_BYTES = 1024, WATCH_INTERVAL_MAX_S = 3600 };
+
+struct arguments {
+	const char *run_dir;
+	bool json;
+	unsigned watch_s; /* 0: once */
+	const char *workspace, *egress, *remote, *limit;
+	int operand_count;
+	char **operands; /* after the command */
+};
+
+struct command {
+	const char *name, *usage, *help;
+	int operand_count;
+	int (*run)(const struct arguments *arguments);
+};
+
+/* ---- helpers ---- */
+
+/* Prints posternd's error, and gives the exit code for it. */
+static int answer_failed(const struct client_answer *answer)
+{
+	json_t *json = json_loads(answer->body, 0, NULL);
+	const char *error = json_string_value(json_object_get(json, "error"));
+
+	if (error != NULL)
+		fprintf(stderr, "postern: %s\n", error);
+	else
+		fprintf(stderr, "postern: posternd answered with HTTP status %d: is it of another version?\n",
+			answer->code);
+	json_decref(json);
+	return answer->code == 400 ? EXIT_CODE_USAGE : EXIT_CODE_FAILED;
+}
+
+typedef void show_fn(const json_t *answer, FILE *stream);
+
+/* `ret_json`, when wanted, belongs to the caller. */
+static int ask_and_show(const struct arguments *arguments, const char *path, show_fn *show, json_t **ret_json)
+{
+	struct client_answer answer;
+	json_t *json;
+
+	if (!client_ask(arguments->run_dir, "GET", path, &answer))
+		return EXIT_CODE_UNREACHABLE;
+	if (answer.code != 200) {
+		int code = answer_failed(&answer);
+
+		free(answer.body);
+		return code;
+	}
+	json = json_loads(answer.body, 0, NULL);
+	if (json == NULL) {
+		fprintf(stderr, "postern: posternd's answer is no JSON: is it of another version?\n");
+		free(answer.body);
+		return EXIT_CODE_FAILED;
+	}
+	if (arguments->json)
+		fputs(answer.body, stdout);
+	else
+		show(json, stdout);
+	free(answer.body);
+	if (ret_json != NULL)
+		*ret_json = json;
+	else
+		json_decref(json);
+	return EXIT_CODE_OK;
+}
+
+static void print_problems(const struct problems *problems)
+{
+	for (size_t i = 0; i < problems->count; i++)
+		fprintf(stderr, "%s\n", problems->lines[i]);
+	if (problems->dropped_count > 0)
+		fprintf(stderr, "and %zu more\n", problems->dropped_count);
+}
+
+/* ---- commands ---- */
+
+static int status_once(const struct arguments *arguments)
+{
+	json_t *json = NULL;
+	int code = ask_and_show(arguments, "/v1/status", show_status, &json);
+	const char *state = json_string_value(json_object_get(json, "state"));
+
+	if (code == EXIT_CODE_OK && (state == NULL || strcmp(state, "ok") != 0))
+		code = EXIT_CODE_DEGRADED;
+	json_decref(json);
+	return code;
+}
+
+static int command_status(const struct arguments *arguments)
+{
+	if (arguments->watch_s == 0)
+		return status_once(arguments);
+	for (;;) {
+		const struct timespec interval = {.tv_sec = arguments->watch_s};
+
+		if (!arguments->json && isatty(STDOUT_FILENO))
+			fputs("\033[H\033[2J", stdout);
+		status_once(arguments);
+		fflush(stdout);
+		if (ferror(stdout))
+			return EXIT_CODE_FAILED;
+		nanosleep(&interval, NULL);
+	}
+}
+
+static int command_workspaces(const struct arguments *arguments)
+{
+	return ask_and_show(arguments, "/v1/workspaces", show_workspaces, NULL);
+}
+
+static int command_drops(const struct arguments *arguments)
+{
+	return ask_and_show(arguments, "/v1/drops", show_drops, NULL);
+}
+
+static bool add_optional(char path[PATH_SIZE_BYTES], const char *name, const char *value)
+{
+	return value == NULL || client_add_parameter(path, PATH_SIZE_BYTES, name, value);
+}
+
+static int command_sessions(const struct arguments *arguments)
+{
+	char path[PATH_SIZE_BYTES] = "/v1/sessions";
+
+	if (!add_optional(path, "workspace", arguments->workspace) ||
+		!add_optional(path, "egress", arguments->egress) || !add_optional(path, "remote", arguments->remote) ||
+		!add_optional(path, "limit", arguments->limit)) {
+		fprintf(stderr, "postern: sessions: an option's value is too long\n");
+		return EXIT_CODE_USAGE;
+	}
+	return ask_and_show(arguments, path, show_sessions, NULL);
+}
+
+static int command_who(const struct arguments *arguments)
+{
+	char path[PATH_SIZE_BYTES] = "/v1/sessions";
+
+	if (!add_optional(path, "egress", arguments->operands[0]) || !add_optional(path, "remote", arguments->remote) ||
+		!add_optional(path, "limit", arguments->limit)) {
+		fprintf(stderr, "postern: who: the address is too long\n");
+		return EXIT_CODE_USAGE;
+	}
+	return ask_and_show(arguments, path, show_who, NULL);
+}
+
+static int command_config(const struct arguments *arguments)
+{
+	struct problems problems = {0}, warnings = {0};
+	struct model *model;
+	const char *file = arguments->operands[1];
+
+	if (strcmp(arguments->operands[0], "check") != 0) {
+		fprintf(stderr, "postern: config %s: there is only `postern config check FILE.yaml`\n",
+			arguments->operands[0]);
+		return EXIT_CODE_USAGE;
+	}
+	if (config_load(file, &model, &problems, &warnings) != STATUS_OK) {
+		print_problems(&problems);
+		problems_clear(&problems);
+		problems_clear(&warnings);
+		return EXIT_CODE_INVALID;
+	}
+	for (size_t i = 0; i < warnings.count; i++)
+		fprintf(stderr, "warning: %s\n", warnings.lines[i]);
+	printf("%s: valid: %zu workspaces, %zu workers on this host\n", file, model->workspace_count,
+		model->worker_host.worker_count);
+	problems_clear(&warnings);
+	model_free(model);
+	return EXIT_CODE_OK;
+}
+
+/* What posternd wants now; NULL in `ret_model`: it wants nothing yet. */
+static int running_model(const struct arguments *arguments, struct model **ret_model)
+{
+	struct problems problems = {0}, warnings = {0};
+	struct client_answer answer;
+	char path[64];
+	int code = EXIT_CODE_OK, fd;
+
+	if (!client_ask(arguments->run_dir, "GET", "/v1/config", &answer))
+		return EXIT_CODE_UNREACHABLE;
+	*ret_model = NULL;
+	if (answer.code == 404) {
+		free(answer.body);
+		return EXIT_CODE_OK;
+	}
+	fd = memfd_create("postern-plan", MFD_CLOEXEC);
+	if (answer.code != 200 || fd < 0 || write(fd, answer.body, answer.body_bytes) != (ssize_t)answer.body_bytes) {
+		code = answer_failed(&answer);
+	} else {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		if (config_load(path, ret_model, &problems, &warnings) != STATUS_OK) {
+			print_problems(&problems);
+			code = EXIT_CODE_FAILED;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	free(answer.body);
+	problems_clear(&problems);
+	problems_clear(&warnings);
+	return code;
+}
+
+static void print_plan(const struct arguments *arguments, const struct plan *plan)
+{
+	static const char *const kinds[] = {[PLAN_ADD] = "add", [PLAN_REMOVE] = "remove", [PLAN_CHANGE] = "change"};
+	json_t *changes;
+	json_t *json;
+
+	if (!arguments->json) {
+		for (size_t i = 0; i < plan->count; i++)
+			printf("%s\n", plan->changes[i].text);
+		if (plan->count == 0)
+			printf("nothing would change\n");
+		if (plan->needs_restart)
+			printf("some of this takes a restart of postern-dataplane\n");
+		return;
+	}
+	changes = json_array();
+	for (size_t i = 0; i < plan->count; i++)
+		json_array_append_new(
+			changes, json_pack("{s:s, s:s, s:b}", "kind", kinds[plan->changes[i].kind], "text",
+					 plan->changes[i].text, "needs_restart", plan->changes[i].needs_restart));
+	json = json_pack("{s:o, s:b}", "changes", changes, "needs_restart", plan->needs_restart);
+	json_dumpf(json, stdout, JSON_INDENT(2));
+	fputc('\n', stdout);
+	json_decref(json);
+}
+
+static int command_plan(const struct arguments *arguments)
+{
+	struct problems problems = {0}, warnings = {0};
+	struct model *old = NULL, *new;
+	struct plan plan;
+	int code;
+
+	if (config_load(arguments->operands[0], &new, &problems, &warnings) != STATUS_OK) {
+		print_problems(&problems);
+		problems_clear(&problems);
+		problems_clear(&warnings);
+		return EXIT_CODE_INVALID;
+	}
+	problems_clear(&warnings);
+	code = running_model(arguments, &old);
+	if (code == EXIT_CODE_OK) {
+		if (plan_make(old, new, &plan) == STATUS_OK) {
+			print_plan(arguments, &plan);
+			plan_clear(&plan);
+		} else {
+			fprintf(stderr, "postern: plan: out of memory\n");
+			code = EXIT_CODE_FAILED;
+		}
+	}
+	if (old != NULL)
+		model_free(old);
+	model_free(new);
+	return code;
+}
+
+static int command_reload(const struct arguments *arguments)
+{
+	struct client_answer answer;
+	json_t *json, *errors;
+	int code = EXIT_CODE_OK;
+
+	if (!client_ask(arguments->run_dir, "POST", "/v1/reload", &answer))
+		return EXIT_CODE_UNREACHABLE;
+	json = json_loads(answer.body, 0, NULL);
+	errors = json_object_get(json, "errors");
+	if (arguments->json)
+		fputs(answer.body, stdout);
+	if (json == NULL || (answer.code != 200 && answer.code != 422)) {
+		code = answer_failed(&answer);
+	} else if (answer.code == 422) {
+		code = EXIT_CODE_INVALID;
+		for (size_t i = 0; i < json_array_size(errors); i++)
+			fprintf(stderr, "%s\n", json_string_value(json_array_get(errors, i)));
+		fprintf(stderr, "postern: the file is not valid, nothing was changed\n");
+	} else if (!arguments->json) {
+		printf("reloaded; `postern status` tells when it is in force\n");
+	}
+	json_decref(json);
+	free(answer.body);
+	return code;
+}
+
+static int command_help(const struct arguments *arguments);
+
+static const struct command commands[] = {
+	{"status", "status [--watch N] [--json]", "how the gateway does; exit 5 when degraded", 0, command_status},
+	{"workspaces", "workspaces [--json]", "every workspace: egress IPs, sessions, traffic", 0, command_workspaces},
+	{"sessions", "sessions [--workspace ID] [--egress IP[:PORT]] [--remote IP[:PORT]] [--limit N] [--json]",
+		"live sessions", 0, command_sessions},
+	{"drops", "drops [--json]", "why packets were dropped, how many, and what to do", 0, command_drops},
+	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--json]", "who uses this egress IP and port now", 1,
+		command_who},
+	{"config", "config check FILE.yaml", "validate a configuration, tell every error; exit 4 when there is one", 2,
+		command_config},
+	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
+	{"reload", "reload [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
+		command_reload},
+	{"help", "help", "this", 0, command_help},
+};
+
+static void print_usage(FILE *stream)
+{
+	fputs("usage: postern [--run-dir DIR] COMMAND\n\n", stream);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(stream, "  %s\n        %s\n", commands[i].usage, commands[i].help);
+	fputs("\nDIR is posternd's run directory, /run/postern unless given.\n"
+	      "exit codes: 0 ok, 1 failed, 2 usage, 3 posternd unreachable, 4 configuration invalid, 5 degraded\n",
+		stream);
+}
+
+static int command_help(const struct arguments *arguments)
+{
+	print_usage(stdout);
+	return EXIT_CODE_OK;
+}
+
+/* ---- arguments ---- */
+
+enum {
+	OPTION_RUN_DIR = 256,
+	OPTION_JSON,
+	OPTION_WATCH,
+	OPTION_WORKSPACE,
+	OPTION_EGRESS,
+	OPTION_REMOTE,
+	OPTION_LIMIT,
+	OPTION_HELP,
+	OPTION_VERSION
+};
+
+static bool parse_watch(const char *text, unsigned *ret_watch_s)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || value == 0 || value > WATCH_INTERVAL_MAX_S) {
+		fprintf(stderr, "postern: --watch: %s: must be 1..%d seconds\n", text, WATCH_INTERVAL_MAX_S);
+		return false;
+	}
+	*ret_watch_s = (unsigned)value;
+	return true;
+}
+
+/* -1: go on; else the exit code. */
+static int parse_arguments(int argc, char *argv[], struct arguments *ret_arguments)
+{
+	static const struct option options[] = {
+		{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+		{"json", no_argument, NULL, OPTION_JSON},
+		{"watch", required_argument, NULL, OPTION_WATCH},
+		{"workspace", required_argument, NULL, OPTION_WORKSPACE},
+		{"egress", required_argument, NULL, OPTION_EGRESS},
+		{"remote", required_argument, NULL, OPTION_REMOTE},
+		{"limit", required_argument, NULL, OPTION_LIMIT},
+		{"help", no_argument, NULL, OPTION_HELP},
+		{"version", no_argument, NULL, OPTION_VERSION},
+		{0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_RUN_DIR:
+			ret_arguments->run_dir = optarg;
+			break;
+		case OPTION_JSON:
+			ret_arguments->json = true;
+			break;
+		case OPTION_WATCH:
+			if (!parse_watch(optarg, &ret_arguments->watch_s))
+				return EXIT_CODE_USAGE;
+			break;
+		case OPTION_WORKSPACE:
+			ret_arguments->workspace = optarg;
+			break;
+		case OPTION_EGRESS:
+			ret_arguments->egress = optarg;
+			break;
+		case OPTION_REMOTE:
+			ret_arguments->remote = optarg;
+			break;
+		case OPTION_LIMIT:
+			ret_arguments->limit = optarg;
+			break;
+		case OPTION_HELP:
+			print_usage(stdout);
+			return EXIT_CODE_OK;
+		case OPTION_VERSION:
+			printf("postern %s\n", POSTERN_VERSION);
+			return EXIT_CODE_OK;
+		default:
+			return EXIT_CODE_USAGE;
+		}
+	}
+	return -1;
+}
+
+int main(int argc, char *argv[])
+{
+	struct arguments arguments = {.run_dir = "/run/postern"};
+	int code = parse_arguments(argc, argv, &arguments);
+
+	if (code >= 0)
+		return code;
+	if (optind >= argc) {
+		print_usage(stderr);
+		return EXIT_CODE_USAGE;
+	}
+	arguments.operands = argv + optind + 1;
+	arguments.operand_count = argc - optind - 1;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, argv[optind]) != 0)
+			continue;
+		if (arguments.operand_count != commands[i].operand_count) {
+			fprintf(stderr, "usage: postern %s\n", commands[i].usage);
+			return EXIT_CODE_USAGE;
+		}
+		return commands[i].run(&arguments);
+	}
+	fprintf(stderr, "postern: %s: no such command; `postern help` lists them\n", argv[optind]);
+	return EXIT_CODE_USAGE;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/postern_client.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control/api.h"
+
+enum { READ_SIZE_BYTES = 64 * 1024, REQUEST_SIZE_BYTES = 2048 };
+
+static int client_connect(const char *run_dir)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", run_dir, API_SOCKET_NAME);
+	const char *advice;
+	int fd;
+
+	if (length >= (int)sizeof(address.sun_path)) {
+		fprintf(stderr, "postern: --run-dir: the path is too long\n");
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	advice = errno == EACCES ? "run postern as root or as a member of the socket's group"
+				 : "start posternd, or name its --run-dir";
+	fprintf(stderr, "postern: posternd can not be reached at %s: %s: %s\n", address.sun_path, strerror(errno),
+		advice);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static bool client_send(int fd, const char *method, const char *path)
+{
+	char request[REQUEST_SIZE_BYTES];
+	int length = snprintf(request, sizeof(request), "%s %s HTTP/1.0\r\nHost: posternd\r\nContent-Length: 0\r\n\r\n",
+		method, path);
+	int sent_bytes = 0;
+
+	if (length >= (int)sizeof(request))
+		return false;
+	while (sent_bytes < length) {
+		ssize_t sent = send(fd, request + sent_bytes, (size_t)(length - sent_bytes), MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return false;
+		sent_bytes += (int)sent;
+	}
+	return true;
+}
+
+/* Everything up to the end of the stream, terminated; NULL when that fails. */
+static char *client_receive(int fd, size_t *ret_length_bytes)
+{
+	size_t length_bytes = 0, capacity_bytes = 0;
+	char *text = NULL;
+
+	for (;;) {
+		struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+		ssize_t got;
+
+		if (capacity_bytes - length_bytes < READ_SIZE_BYTES + 1) {
+			char *grown;
+
+			capacity_bytes = capacity_bytes * 2 + READ_SIZE_BYTES + 1;
+			grown = capacity_bytes > CLIENT_ANSWER_MAX_BYTES ? NULL : realloc(text, capacity_bytes);
+			if (grown == NULL)
+				break;
+			text = grown;
+		}
+		if (poll(&poll_fd, 1, CLIENT_TIMEOUT_MS) <= 0)
+			break;
+		got = read(fd, text + length_bytes, READ_SIZE_BYTES);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			break;
+		if (got == 0) {
+			text[length_bytes] = '\0';
+			*ret_length_bytes = length_bytes;
+			return text;
+		}
+		length_bytes += (size_t)got;
+	}
+	free(text);
+	return NULL;
+}
+
+bool client_ask(const char *run_dir, const char *method, const char *path, struct client_answer *ret_answer)
+{
+	int fd = client_connect(run_dir), code;
+	size_t length_bytes = 0;
+	char *text = NULL;
+	const char *body;
+
+	if (fd < 0)
+		return false;
+	if (client_send(fd, method, path))
+		text = client_receive(fd, &length_bytes);
+	close(fd);
+	body = text != NULL ? strstr(text, "\r\n\r\n") : NULL;
+	if (body == NULL || sscanf(text, "HTTP/1.%*d %d", &code) != 1) {
+		fprintf(stderr, "postern: posternd does not answer: is it stopped, or of another version?\n");
+		free(text);
+		return false;
+	}
+	body += 4;
+	ret_answer->code = code;
+	ret_answer->body_bytes = length_bytes - (size_t)(body - text);
+	memmove(text, body, ret_answer->body_bytes + 1);
+	ret_answer->body = text;
+	return true;
+}
+
+bool client_add_parameter(char *path, size_t size_bytes, const char *name, const char *value)
+{
+	size_t at = strlen(path);
+	int length = snprintf(path + at, size_bytes - at, "%c%s=", strchr(path, '?') == NULL ? '?' : '&', name);
+
+	if (length < 0 || (size_t)length >= size_bytes - at)
+		return false;
+	at += (size_t)length;
+	for (; *value != '\0'; value++) {
+		unsigned char c = (unsigned char)*value;
+
+		if (size_bytes - at < 4)
+			return false;
+		if (isalnum(c) || c == '.' || c == '-' || c == '_')
+			path[at++] = (char)c;
+		else
+			at += (size_t)snprintf(path + at, size_bytes - at, "%%%02X", c);
+	}
+	path[at] = '\0';
+	return true;
+}
