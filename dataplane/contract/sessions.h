@@ -99,7 +99,7 @@ struct session {
 	uint32_t sequence_out_end; /* TCP: the next sequence number expected from inside */
 	uint32_t sequence_in_end;  /* TCP: … and from the remote */
 	uint32_t vtep;		   /* the worker host to send replies to */
-	uint32_t created_policy;   /* policy swap number under which it was created (dataplane/nat/identity.h) */
+	uint32_t created_policy; /* policy swap under which it was created or last found live (dataplane/nat/identity.h) */
 
 	uint16_t workspace_slot;
 	uint16_t egress_slot;

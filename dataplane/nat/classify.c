@@ -20,6 +20,8 @@ static enum drop_reason classify_inside(
 		vpc = policy_vpc(policy, packet->vni);
 	if (UNLIKELY(vpc == NULL))
 		return DROP_UNKNOWN_VNI;
+	if (vpc != *last)
+		__builtin_prefetch(&policy->workspaces[vpc->workspace_slot]);
 	*last = vpc;
 	packet->vpc = vpc;
 	packet->workspace_slot = vpc->workspace_slot;

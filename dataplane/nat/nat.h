@@ -81,7 +81,11 @@ struct nat_config {
 	uint8_t secret[32];		   /* random; keys the hashes and the port choice; per process */
 	uint64_t now_ns;		   /* monotonic; all later times are not before it, or are treated as equal */
 	uint64_t origin_ns;		   /* tick 0 of the session records; not after now_ns */
-	bool recover; /* the records are an earlier process's, with the same origin: take its sessions over */
+	/*
+	 * The records are an earlier process's, with the same origin: take its sessions over. The policy that is put in
+	 * force first must be a new one, built on that process's identities; under it every record is judged anew.
+	 */
+	bool recover;
 	struct session *sessions;	 /* sessions_max records, zeroed or left by an
 					    earlier process, 64-byte aligned */
 	struct counters_shard *counters; /* zeroed */

@@ -185,6 +185,7 @@ static enum drop_reason parse_vxlan(const struct policy_tables *policy, struct p
 		return DROP_BAD_VXLAN;
 	packet->vtep = packet->source;
 	packet->vni = load_be32(vxlan + 4) >> 8;
+	policy_vpc_prefetch(policy, packet->vni);
 	const uint8_t *inner = vxlan + VXLAN_HEADER_BYTES;
 	const uint16_t ethertype = load_be16(inner + ETHERNET_TYPE_OFFSET);
 	if (ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ)

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dataplane/contract/policy.h"
@@ -28,9 +29,13 @@ struct policy_rates {
 
 /* Of one workspace, by slot. */
 struct table_workspace {
+	/* Asked by every packet: the first line. */
 	uint32_t flags; /* enum policy_workspace_flags */
 	uint8_t mapping_tcp, mapping_udp;
-	uint16_t reserved;
+	bool tallied; /* some limit is of one worker or one remote */
+	uint8_t reserved;
+	struct policy_rates rates;
+	/* Asked by new sessions and by changes of state. */
 	uint32_t egress_first, egress_count;			       /* range of policy_tables.egress_lists */
 	uint32_t rule_first, rule_count;			       /* range of policy_tables.rules */
 	uint32_t timeout_ticks[SESSION_STATE_COUNT];		       /* by session state */
@@ -40,9 +45,8 @@ struct table_workspace {
 	uint32_t worker_sessions_max, worker_half_open_max;
 	uint32_t guaranteed; /* sessions */
 	uint32_t fragments_held_max;
-	bool tallied; /* some limit of these is of one worker or one remote */
-	struct policy_rates rates;
-};
+} __attribute__((aligned(64)));
+static_assert(offsetof(struct table_workspace, egress_first) <= 64, "what every packet asks is in one line");
 
 /* Of one VPC, in a hash by VNI. */
 struct table_vpc {
@@ -132,6 +136,11 @@ static inline const struct table_vpc *policy_vpc(const struct policy_tables *pol
 	}
 }
 
+static inline void policy_vpc_prefetch(const struct policy_tables *policy, uint32_t vni)
+{
+	__builtin_prefetch(&policy->vpcs[hash_quick(vni) & policy->vpc_mask]);
+}
+
 static inline const struct table_egress *policy_egress(const struct policy_tables *policy, uint32_t address)
 {
 	uint32_t at = hash_quick(address);
@@ -203,6 +212,8 @@ static inline bool policy_vtep_trusted(const struct policy_tables *policy, uint3
 static inline bool policy_session_live(
 	const struct policy_tables *policy, const struct session *session, const struct table_vpc *vpc)
 {
+	if (LIKELY(session->created_policy == policy->sequence && vpc != NULL))
+		return true; /* made or reviewed under this very policy */
 	/* A session from a later policy than this is nobody's: a damaged record, or one whose identities were lost. */
 	if (vpc == NULL || vpc->born > session->created_policy || session->created_policy > policy->sequence ||
 		vpc->workspace_slot != session->workspace_slot)

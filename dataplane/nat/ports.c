@@ -7,7 +7,9 @@
 #include "dataplane/nat/session.h"
 
 enum {
-	RANDOM_TRIES = 8,
+	/* Up to 80 % of the ports taken, so many tries fail once in a thousand times. */
+	RANDOM_TRIES = 32,
+	BUILD_BATCH = 32,
 	/* Up to here each IP of a workspace is weighed for pairing; beyond, the first
 	   one is taken by hash. */
 	PAIRING_WEIGHED_MAX = 64,
@@ -15,10 +17,10 @@ enum {
 
 uint32_t ports_map_count(uint32_t sessions_max)
 {
-	/* A map pays when a remote holds over 3/4 of a slice. Twice as many as there can be then, for the sets' sake.
+	/* Maps that are needed have most of a slice taken; eight times as many places, so that no set of them is short.
 	 */
 	uint32_t count = 2 * PORT_MAP_WAYS;
-	while (count < sessions_max / (PORT_TOTAL / 2))
+	while (count < sessions_max / (PORT_TOTAL / 8))
 		count *= 2;
 	return count;
 }
@@ -74,15 +76,24 @@ bool ports_mine(const struct nat_shard *shard, uint16_t port, uint8_t protocol)
 	return shard->shard_count == 1 || port / PORT_TURN % shard->shard_count == shard->shard_index;
 }
 
-static bool port_taken(
-	const struct nat_shard *shard, const struct ports_request *request, uint32_t egress, uint16_t port)
+static struct hash_key port_key(const struct ports_request *request, uint32_t egress, uint16_t port)
 {
-	const struct hash_key key =
-		session_key_outside(egress, port, request->remote_address, request->remote_port, request->protocol);
-	const uint64_t hash = hash_one(&shard->secret, key);
+	return session_key_outside(egress, port, request->remote_address, request->remote_port, request->protocol);
+}
+
+static bool key_taken(const struct nat_shard *shard, const struct ports_request *request, uint32_t egress,
+	uint16_t port, struct hash_key key, uint64_t hash)
+{
 	if (request->remote_address == 0)
 		return session_find_mapped_port(shard, egress, port, request->protocol, hash) != INDEX_NONE;
 	return session_find_outside(shard, key, hash) != INDEX_NONE;
+}
+
+static bool port_taken(
+	const struct nat_shard *shard, const struct ports_request *request, uint32_t egress, uint16_t port)
+{
+	const struct hash_key key = port_key(request, egress, port);
+	return key_taken(shard, request, egress, port, key, hash_one(&shard->secret, key));
 }
 
 /* What a map is about. */
@@ -131,12 +142,22 @@ static struct port_map *map_build(struct nat_shard *shard, const struct ports_re
 	map->protocol = key->protocol;
 	map->count = span->count;
 	map->taken = 0;
-	for (uint32_t i = 0; i < span->count; i++) {
-		const uint16_t port = span_port(span, i);
-		if (port_taken(shard, request, key->egress_address, port))
-			map->taken++;
-		else
-			map->words[port / 64] &= ~(1ull << (port % 64));
+	for (uint32_t from = 0; from < span->count; from += BUILD_BATCH) {
+		const uint32_t end = from + BUILD_BATCH < span->count ? from + BUILD_BATCH : span->count;
+		struct hash_key keys[BUILD_BATCH];
+		uint64_t hashes[BUILD_BATCH];
+		for (uint32_t i = from; i < end; i++)
+			keys[i - from] = port_key(request, key->egress_address, span_port(span, i));
+		hash_batch(&shard->secret, keys, end - from, hashes);
+		for (uint32_t i = from; i < end; i++)
+			index_prefetch(&shard->outside, hashes[i - from]);
+		for (uint32_t i = from; i < end; i++) {
+			const uint16_t port = span_port(span, i);
+			if (key_taken(shard, request, key->egress_address, port, keys[i - from], hashes[i - from]))
+				map->taken++;
+			else
+				map->words[port / 64] &= ~(1ull << (port % 64));
+		}
 	}
 	return map;
 }
@@ -201,7 +222,8 @@ static uint32_t preferred_egress(const struct nat_shard *shard, const struct por
 	uint32_t best = 0;
 	uint64_t best_weight = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		const uint64_t weight = hash_mix(worker ^ list[i].address);
+		const uint64_t weight =
+			(worker ^ (uint64_t)list[i].address * 0x9e3779b97f4a7c15u) * 0xd6e8feb86659fd93u;
 		if (list[i].state == POLICY_EGRESS_ACTIVE && weight >= best_weight) {
 			best = i;
 			best_weight = weight;
@@ -256,8 +278,8 @@ void ports_note(struct nat_shard *shard, const struct session *session, bool tak
 		return;
 	}
 	map->taken--;
-	if (map->taken < map->count / 2) {
-		map->egress_address = 0; /* random tries do again */
+	if (map->taken < map->count / 4) { /* far below where one is built, lest it be built again at once */
+		map->egress_address = 0;   /* random tries do again */
 		shard->port_maps_used--;
 	}
 }

@@ -17,6 +17,7 @@ static bool record_sound(const struct nat_shard *shard, const struct session *se
 	if (session->state == SESSION_FREE || session->state >= SESSION_STATE_COUNT || tcp != (protocol == 6))
 		return false;
 	return session->workspace_slot < WORKSPACE_COUNT_MAX && session->egress_address != 0 &&
+	       (session->worker_slot < WORKER_COUNT_MAX || session->worker_slot == SESSION_NO_WORKER) &&
 	       ports_mine(shard, session->egress_port, protocol);
 }
 

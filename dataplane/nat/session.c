@@ -40,7 +40,7 @@ static inline bool keys_equal(struct hash_key a, struct hash_key b)
 static inline bool is_inside(const void *context, uint32_t entry)
 {
 	const struct search *search = context;
-	return keys_equal(key_inside_of(&search->sessions[entry]), search->key);
+	return session_is_inside(&search->sessions[entry], search->key);
 }
 
 static inline bool is_mapping(const void *context, uint32_t entry)

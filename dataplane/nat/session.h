@@ -22,6 +22,8 @@
 #ifndef POSTERN_NAT_SESSION_H
 #define POSTERN_NAT_SESSION_H
 
+#include <string.h>
+
 #include "dataplane/nat/shard.h"
 
 static inline struct hash_key session_key_inside(
@@ -40,6 +42,14 @@ static inline struct hash_key session_key_outside(
 		.low = (uint64_t)remote << 32 | egress,
 		.high = (uint64_t)protocol << 32 | (uint32_t)remote_port << 16 | port,
 	};
+}
+
+/* Compares the record's first 16 bytes, which are laid out as the key is. */
+static inline bool session_is_inside(const struct session *session, struct hash_key key)
+{
+	struct hash_key of;
+	memcpy(&of, session, sizeof(of));
+	return ((of.low ^ key.low) | (of.high ^ key.high)) == 0;
 }
 
 /* By full inside tuple. INDEX_NONE: none. `hash` is of `key`. */

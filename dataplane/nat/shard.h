@@ -23,7 +23,7 @@ enum {
 	PORT_TOTAL = 65536 - PORT_FIRST,
 	PORT_TURN = 32, /* ports are dealt to the shards in turns of so many */
 	PORT_MAP_WORDS = 65536 / 64,
-	PORT_MAP_WAYS = 4,
+	PORT_MAP_WAYS = 8,
 };
 
 /* What a shard remembers of a workspace, by slot. */
@@ -109,7 +109,8 @@ struct nat_shard {
 
 	/* Upkeep. */
 	uint32_t sweep_at;	 /* next deadline to look at */
-	uint64_t sweep_ns;	 /* when it was looked at last */
+	uint64_t sweep_ns;	 /* until when deadlines have been counted as due */
+	uint64_t sweep_due;	 /* how many are to be looked at */
 	uint32_t stale_at;	 /* next session to check after a policy swap; sessions_max:
 				    done */
 	uint32_t stale_sequence; /* the policy that the check is for */

@@ -11,7 +11,7 @@
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
 
-enum { UPKEEP_SLOTS_MAX = 4096, STALE_SLOTS_MAX = 256 };
+enum { UPKEEP_SLOTS_MAX = 4096, REVIEWS_MAX = 32, STALE_SLOTS_MAX = 256, STALE_REMOVALS_MAX = 32 };
 
 static bool tick_reached(uint32_t now_tick, uint32_t tick)
 {
@@ -54,6 +54,9 @@ static void session_review(struct nat_shard *shard, const struct nat_view *view,
 		shard->counters->sessions_stale++;
 		return;
 	}
+	if (session->created_policy != policy->sequence)
+		shard->sessions[index].created_policy =
+			policy->sequence; /* live now: nothing older can matter any more */
 	const uint32_t end =
 		session->last_tick + session_timeout_ticks(session, &policy->workspaces[session->workspace_slot]);
 	if (!tick_reached(shard->now_tick, end)) {
@@ -65,21 +68,26 @@ static void session_review(struct nat_shard *shard, const struct nat_view *view,
 	shard->counters->sessions_expired++;
 }
 
-static void sweep(struct nat_shard *shard, const struct nat_view *view, uint64_t now_ns)
+static void sweep(struct nat_shard *shard, const struct nat_view *view)
 {
-	uint64_t due = ((now_ns - shard->sweep_ns) * shard->sessions_max) >> SESSION_TICK_SHIFT;
-	if (now_ns - shard->sweep_ns > (1ull << SESSION_TICK_SHIFT))
-		due = shard->sessions_max;
-	if (due == 0)
-		return;
-	shard->sweep_ns = now_ns;
-	uint32_t count = due < UPKEEP_SLOTS_MAX ? (uint32_t)due : UPKEEP_SLOTS_MAX;
-	for (; count > 0; count--) {
+	const uint64_t due = ((shard->now_ns - shard->sweep_ns) * shard->sessions_max) >> SESSION_TICK_SHIFT;
+	if (shard->now_ns - shard->sweep_ns > (1ull << SESSION_TICK_SHIFT) ||
+		shard->sweep_due + due > shard->sessions_max)
+		shard->sweep_due = shard->sessions_max;
+	else
+		shard->sweep_due += due;
+	if (due != 0)
+		shard->sweep_ns = shard->now_ns;
+	uint32_t reviews = 0, slots = 0;
+	for (; shard->sweep_due > 0 && slots < UPKEEP_SLOTS_MAX && reviews < REVIEWS_MAX; slots++) {
 		const uint32_t index = shard->sweep_at;
 		shard->sweep_at = index + 1 < shard->sessions_max ? index + 1 : 0;
-		if (UNLIKELY(shard->deadlines[index] != UINT32_MAX &&
-			     tick_reached(shard->now_tick, shard->deadlines[index])))
-			session_review(shard, view, index);
+		shard->sweep_due--;
+		if (LIKELY(shard->deadlines[index] == UINT32_MAX ||
+			    !tick_reached(shard->now_tick, shard->deadlines[index])))
+			continue;
+		session_review(shard, view, index);
+		reviews++;
 	}
 }
 
@@ -91,7 +99,10 @@ static void review_all(struct nat_shard *shard, const struct nat_view *view)
 		shard->stale_sequence = view->policy->sequence;
 		shard->stale_at = 0;
 	}
-	for (uint32_t i = 0; i < STALE_SLOTS_MAX && shard->stale_at < shard->sessions_max; i++, shard->stale_at++)
+	const uint32_t removals = shard->removals;
+	for (uint32_t i = 0; i < STALE_SLOTS_MAX && shard->stale_at < shard->sessions_max &&
+			     shard->removals - removals < STALE_REMOVALS_MAX;
+		i++, shard->stale_at++)
 		if (shard->sessions[shard->stale_at].state != SESSION_FREE)
 			session_review(shard, view, shard->stale_at);
 }
@@ -100,7 +111,7 @@ void nat_upkeep(struct nat_shard *shard, const struct nat_view *view, uint64_t n
 {
 	shard_set_time(shard, now_ns);
 	fragment_upkeep(shard);
-	sweep(shard, view, shard->now_ns);
+	sweep(shard, view);
 	if (view->policy == NULL)
 		return;
 	shard_guarantees(shard, view->policy);

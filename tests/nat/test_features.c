@@ -487,6 +487,7 @@ static void restart(struct fixture *fixture)
 	memset(&fixture->counters->shards[0], 0, sizeof(fixture->counters->shards[0]));
 	fixture->shard = nat_shard_init(fixture->shard_memory, &fixture->config);
 	assert_non_null(fixture->shard);
+	fixture_apply(fixture);
 }
 
 static void p5_a_crash_keeps_the_established_sessions(void **state)
