@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command-line contract: exit codes 0, 2, 3, 4, 5, tables for people, JSON for programs."""
+
+import json
+import os
+
+import harness  # first: it sets the path
+import services
+import system
+import topology
+import traffic
+from harness import expect
+
+COMMANDS = ("status", "workspaces", "sessions", "drops")
+
+
+def run(scene, *arguments):
+    return system.run([scene.postern.program("tools/postern"), *arguments], check=False)
+
+
+def unreachable(scene):
+    empty = scene.lab.run_dir("nobody")
+    for command in COMMANDS:
+        for extra in ((), ("--json",)):
+            done = run(scene, "--run-dir", empty, command, *extra)
+            expect(
+                done.returncode == 3,
+                f"`{command}` exits {done.returncode} without a daemon: {done.stdout}{done.stderr}",
+            )
+            expect(done.stderr.strip(), f"`{command}` says nothing on stderr")
+
+
+def usage(scene):
+    directory = scene.postern.dirs["gw"]
+    for wrong in (
+        [],
+        ["--run-dir", directory],
+        ["--run-dir", directory, "dance"],
+        ["--run-dir", directory, "status", "--colour"],
+        ["--run-dir"],
+        ["--run-dir", directory, "status", "extra"],
+    ):
+        done = run(scene, *wrong)
+        expect(done.returncode == 2, f"`postern {' '.join(wrong)}` exits {done.returncode}: {done.stderr}")
+        expect(done.stderr.strip(), f"`postern {' '.join(wrong)}` says nothing on stderr")
+    done = run(scene, "--help")
+    expect(done.returncode == 0 and "status" in done.stdout, "--help")
+    for program in ("control/posternd", "dataplane/postern-dataplane"):
+        done = system.run([scene.postern.program(program), "--no-such-option"], check=False)
+        expect(done.returncode == 2, f"{program} exits {done.returncode} for a wrong option: {done.stderr}")
+        done = system.run([scene.postern.program(program), "--help"], check=False)
+        expect(done.returncode == 0 and "--run-dir" in done.stdout, f"{program} --help exits {done.returncode}")
+
+
+def answers(scene, where):
+    for command in COMMANDS:
+        code, out, err = scene.postern.cli(where, command)
+        expect(code == 0 and out.strip(), f"`{command}` exits {code}: {out}{err}")
+        code, out, err = scene.postern.cli(where, command, "--json")
+        expect(code == 0, f"`{command} --json` exits {code}: {err}")
+        json.loads(out)
+
+
+def sessions(scene):
+    """A session of each protocol, with both sides of the translation."""
+    echo = traffic.UdpEcho(scene.lab.inet)
+    with services.udp_socket(scene.acme.ns, (scene.acme.address, 43210)) as client, scene.globex.ns.socket() as stream:
+        client.sendto(b"x", echo.address)
+        seen = client.recv(100).decode().split()[0]
+        stream.settimeout(3)
+        stream.connect((topology.INET_ADDRESS, 80))
+        listed = scene.sessions()
+        mine = [one for one in listed if one["inside_port"] == 43210 and one["protocol"] == "udp"]
+        expect(len(mine) == 1, f"{len(mine)} sessions of the socket: {mine}")
+        expect(
+            mine[0]["workspace"] == "acme" and f"{mine[0]['egress_address']}:{mine[0]['egress_port']}" == seen,
+            f"the echo server saw {seen}, the table says {mine[0]}",
+        )
+        theirs = [
+            one
+            for one in listed
+            if one["workspace"] == "globex"
+            and one["protocol"] == "tcp"
+            and one["remote_port"] == 80
+            and one["state"] == "established"
+        ]
+        expect(theirs, f"globex' connection is not listed: {listed}")
+        _, out, _ = scene.postern.cli("gw", "sessions")
+        expect(seen.rpartition(":")[0] in out and "acme" in out and "globex" in out, f"the table: {out}")
+    echo.close()
+
+
+def invalid(scene):
+    path = os.path.join(scene.lab.run_dir("bad"), "bad.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("version: 1\nworkspaces:\n  - id: acme\n    vpcs: 7\n    nonsense: 1\n")
+    done = system.run(
+        [scene.postern.program("control/posternd"), "--check", "--run-dir", scene.postern.dirs["gw"], "--config", path],
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    expect(done.returncode == 4, f"--check exits {done.returncode}")
+    expect(f"{path}:4:" in text and f"{path}:5:" in text, f"not every error with file and line: {text}")
+    good = system.run(
+        [
+            scene.postern.program("control/posternd"),
+            "--check",
+            "--run-dir",
+            scene.postern.dirs["gw"],
+            "--config",
+            scene.postern.files["gw"],
+        ],
+        check=False,
+    )
+    expect(good.returncode == 0, f"--check of a good file exits {good.returncode}: {good.stderr}")
+
+
+def degraded(scene):
+    scene.postern.dataplane.kill()
+    out = scene.postern.wait_status("gw", 5)
+    expect("dataplane" in out, f"status does not say why: {out}")
+    code, out, _ = scene.postern.cli("gw", "status", "--json")
+    expect(code == 5, f"`status --json` exits {code}")
+    json.loads(out)
+
+
+def second_daemon(scene):
+    """A second posternd on the same directory is refused with one sentence; the first goes on."""
+    done = scene.lab.gw.run(
+        [
+            scene.postern.program("control/posternd"),
+            "--run-dir",
+            scene.postern.dirs["gw"],
+            "--config",
+            scene.postern.files["gw"],
+        ],
+        check=False,
+    )
+    expect(done.returncode == 1 and done.stderr.strip(), f"exits {done.returncode}: {done.stderr}")
+    expect(scene.postern.cli("gw", "status")[0] == 0, "the first one is not well")
+
+
+def cli(scene):
+    point = scene.points.point
+    point("exit code 3 and a sentence when there is no daemon", unreachable, scene)
+    scene.start()
+    point("exit code 2 and a sentence for wrong usage, 0 for --help", usage, scene)
+    point("exit code 0, a table and valid JSON from every command at the gateway", answers, scene, "gw")
+    point("exit code 0, a table and valid JSON from every command at the worker host", answers, scene, "host")
+    point("sessions are listed with workspace, both sides of the translation and state", sessions, scene)
+    point("P9: exit code 4 from --check, with every error's file and line", invalid, scene)
+    point("a second posternd on the same directory is refused", second_daemon, scene)
+    point("exit code 5 when degraded, and why", degraded, scene)
+
+
+if __name__ == "__main__":
+    harness.main(cli)
