@@ -57,6 +57,9 @@ static enum drop_reason destination_acceptable(const struct batch *batch, const 
 	for (unsigned port = 0; port < PORT_COUNT; port++)
 		if (packet->destination == batch->adjacency->ports[port].address)
 			return DROP_DENIED_DESTINATION;
+	/* The underlay is nobody's business, whatever else of private addresses a workspace may reach. */
+	if (policy_vtep_trusted(policy, packet->destination))
+		return DROP_DENIED_DESTINATION;
 	if ((workspace->flags & POLICY_WORKSPACE_ALLOW_PRIVATE) == 0 && policy_destination_special(packet->destination))
 		return DROP_DENIED_DESTINATION;
 	const uint16_t port = packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port;

@@ -13,7 +13,8 @@ enum { SWEEP_PER_CALL = 64 };
 size_t fragments_size(void)
 {
 	return layout_lines(DATAGRAMS_MAX * sizeof(struct datagram)) +
-	       index_bucket_count(DATAGRAMS_MAX) * sizeof(struct index_bucket) + layout_lines(WORKSPACE_COUNT_MAX * 2) +
+	       index_bucket_count(DATAGRAMS_MAX) * sizeof(struct index_bucket) +
+	       layout_lines(WORKSPACE_COUNT_MAX * sizeof(((struct fragments *)0)->workspaces[0])) +
 	       DATAGRAMS_MAX * sizeof(uint32_t);
 }
 
@@ -25,7 +26,7 @@ void fragments_init(struct fragments *fragments, void *memory)
 	index_init(&fragments->index, at, index_bucket_count(DATAGRAMS_MAX));
 	at += index_bucket_count(DATAGRAMS_MAX) * sizeof(struct index_bucket);
 	fragments->workspaces = (void *)at;
-	at += layout_lines(WORKSPACE_COUNT_MAX * 2);
+	at += layout_lines(WORKSPACE_COUNT_MAX * sizeof(((struct fragments *)0)->workspaces[0]));
 	fragments->deadlines = (uint32_t *)at;
 	memset(fragments->deadlines, 0xff, DATAGRAMS_MAX * sizeof(uint32_t));
 	for (uint32_t i = 0; i < DATAGRAMS_MAX; i++)
@@ -84,7 +85,8 @@ enum drop_reason fragment_owner(struct nat_shard *shard, struct packet *packet)
 
 /* The datagram of a fragment, new if need be; NULL when the workspace or the
  * shard has too many. */
-static struct datagram *datagram_of(struct nat_shard *shard, const struct packet *packet)
+static struct datagram *datagram_of(
+	struct nat_shard *shard, const struct policy_tables *policy, const struct packet *packet)
 {
 	struct fragments *fragments = &shard->fragments;
 	uint64_t hash;
@@ -93,12 +95,15 @@ static struct datagram *datagram_of(struct nat_shard *shard, const struct packet
 		return &fragments->datagrams[found];
 	const uint32_t fresh = fragments->free_datagram;
 	if (fresh == INDEX_NONE ||
-		fragments->workspaces[packet->workspace_slot].datagrams >= DATAGRAMS_PER_WORKSPACE_MAX ||
+		fragments->workspaces[packet->workspace_slot].datagrams[packet->in_port] >=
+			DATAGRAMS_PER_WORKSPACE_MAX ||
+		fragments->datagram_count[packet->in_port] >= DATAGRAMS_MAX / PORT_COUNT ||
 		!index_insert(&fragments->index, hash, fresh))
 		return NULL;
 	struct datagram *datagram = &fragments->datagrams[fresh];
 	fragments->free_datagram = datagram->next_free;
-	fragments->workspaces[packet->workspace_slot].datagrams++;
+	fragments->workspaces[packet->workspace_slot].datagrams[packet->in_port]++;
+	fragments->datagram_count[packet->in_port]++;
 	*datagram = (struct datagram){
 		.source = packet->source,
 		.destination = packet->destination,
@@ -107,9 +112,15 @@ static struct datagram *datagram_of(struct nat_shard *shard, const struct packet
 		.protocol = packet->protocol,
 		.state = DATAGRAM_WAITING,
 		.workspace_slot = packet->workspace_slot,
+		.sequence = policy->sequence,
 	};
 	fragments->deadlines[fresh] = shard->now_tick + DATAGRAM_TIMEOUT_TICKS;
 	return datagram;
+}
+
+static unsigned datagram_port(const struct datagram *datagram)
+{
+	return datagram->vni != 0 ? PORT_INSIDE : PORT_OUTSIDE;
 }
 
 static void datagram_end(struct nat_shard *shard, struct datagram *datagram)
@@ -121,7 +132,8 @@ static void datagram_end(struct nat_shard *shard, struct datagram *datagram)
 		datagram_hash(shard, datagram->source, datagram->destination, datagram->vni, datagram->id,
 			datagram->protocol),
 		index);
-	fragments->workspaces[datagram->workspace_slot].datagrams--;
+	fragments->workspaces[datagram->workspace_slot].datagrams[datagram_port(datagram)]--;
+	fragments->datagram_count[datagram_port(datagram)]--;
 	datagram->state = DATAGRAM_FREE;
 	fragments->deadlines[index] = UINT32_MAX;
 	datagram->next_free = fragments->free_datagram;
@@ -198,7 +210,7 @@ static enum drop_reason fragment_note(
 		return DROP_FRAGMENT_TINY; /* would overlap the flags of the first one (RFC
 					      3128) */
 
-	struct datagram *datagram = datagram_of(shard, packet);
+	struct datagram *datagram = datagram_of(shard, policy, packet);
 	if (datagram == NULL)
 		return DROP_FRAGMENT_LIMIT;
 	packet->datagram = (uint16_t)(datagram - shard->fragments.datagrams);
@@ -213,8 +225,8 @@ static enum drop_reason fragment_note(
 	}
 	if (!more)
 		datagram->units_total = (uint16_t)(first_unit + unit_count);
-	if (datagram->units_seen == datagram->units_total) /* complete: only its tail is still under way */
-		shard->fragments.deadlines[packet->datagram] = shard->now_tick + DATAGRAM_LINGER_TICKS;
+	if (datagram->units_seen == datagram->units_total)
+		shard->fragments.deadlines[packet->datagram] = shard->now_tick; /* the next sweeps free its place */
 	if (packet->kind == PACKET_KIND_FRAGMENT && datagram->state == DATAGRAM_WAITING &&
 		!hold(shard, &policy->workspaces[packet->workspace_slot], datagram, packet))
 		return DROP_FRAGMENT_LIMIT;
@@ -282,6 +294,18 @@ enum drop_reason fragment_translate(struct nat_shard *shard, const struct batch 
 	if (!policy_session_live(batch->policy, session, packet->vpc) ||
 		session->workspace_slot != packet->workspace_slot)
 		return DROP_STALE_SESSION;
+	/* Held for somebody who has gone since: the first fragment is a successor's, with the same tuple and ID (P1,
+	 * P2). */
+	const struct policy_tables *policy = batch->policy;
+	if (packet->vpc->born > datagram->sequence ||
+		policy->egress_slots[session->egress_slot].born > datagram->sequence ||
+		(session->worker_slot != SESSION_NO_WORKER &&
+			policy->workers[session->worker_slot].born > datagram->sequence))
+		return DROP_STALE_SESSION;
+	if (packet->in_port == PORT_INSIDE && !policy_from_its_host(policy, session, packet->vtep))
+		return DROP_WRONG_VTEP;
+	if (packet->data[packet->ip_offset + IPV4_TTL_OFFSET] <= 1)
+		return DROP_TTL_EXPIRED;
 	packet->egress_port = session->egress_port;
 	if (session->flags & SESSION_HAIRPIN)
 		packet->flags |= PACKET_HAIRPIN;

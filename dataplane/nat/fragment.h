@@ -19,13 +19,12 @@
 #include "dataplane/nat/shard.h"
 
 enum {
-	DATAGRAMS_MAX = 1024, /* per shard */
-	DATAGRAMS_PER_WORKSPACE_MAX = 128,
+	DATAGRAMS_MAX = 4096,		   /* per shard; half of them for what comes from inside, half from outside */
+	DATAGRAMS_PER_WORKSPACE_MAX = 128, /* each way */
 	HELD_PER_DATAGRAM_MAX = 16,
 	HELD_PER_WORKSPACE_MAX = 64,
 	HELD_MAX = 512,		     /* per shard: buffers are the ports' too */
 	DATAGRAM_TIMEOUT_TICKS = 56, /* 15 s (RFC 791 section 3.2) */
-	DATAGRAM_LINGER_TICKS = 4,   /* after the last piece: duplicates are still known as such */
 	DATAGRAM_UNITS = 65536 / 8,
 };
 
@@ -38,6 +37,7 @@ struct datagram {
 	uint8_t state; /* enum datagram_state */
 	uint16_t workspace_slot;
 	uint16_t new_id;	     /* outbound */
+	uint32_t sequence;	     /* policy swap under which its first piece came: who was born later is another */
 	uint32_t session_index;	     /* KNOWN */
 	struct hash_key session_key; /* inside key of that session: is it still the same one? */
 	uint32_t next_free;

@@ -117,15 +117,16 @@ static void outer_rewrite(struct packet *packet, uint32_t address_offset, uint32
 		checksum_of(icmp, packet->ip_length_bytes - (uint32_t)(packet->l4_offset - packet->ip_offset)));
 }
 
-/* RFC 1191 section 7.2: a next-hop MTU below IPv4's minimum is a lie; 0 comes
+/* RFC 1191 section 7.2: a next-hop MTU below IPv4's minimum or above our own link's is a lie; 0 comes
  * from old routers. */
-static bool mtu_plausible(const struct packet *packet)
+static bool mtu_plausible(const struct batch *batch, const struct packet *packet)
 {
 	const uint8_t *icmp = packet->data + packet->l4_offset;
 	if (icmp[0] != ICMP_UNREACHABLE || icmp[ICMP_CODE_OFFSET] != ICMP_FRAGMENTATION_NEEDED)
 		return true;
 	const uint16_t mtu_bytes = load_be16(icmp + ICMP_MTU_OFFSET);
-	return mtu_bytes == 0 || mtu_bytes >= MTU_MIN_BYTES;
+	return mtu_bytes == 0 ||
+	       (mtu_bytes >= MTU_MIN_BYTES && mtu_bytes <= batch->adjacency->ports[PORT_OUTSIDE].mtu_bytes);
 }
 
 static enum drop_reason translate_from_remote(struct nat_shard *shard, const struct batch *batch, struct packet *packet)
@@ -157,7 +158,9 @@ static enum drop_reason translate_from_remote(struct nat_shard *shard, const str
 		return DROP_STALE_SESSION;
 	if (!in_flight(session, &embedded, true))
 		return DROP_ICMP_NO_SESSION;
-	if (!mtu_plausible(packet) || packet->data[packet->ip_offset + IPV4_TTL_OFFSET] <= 1)
+	if (batch->adjacency == NULL)
+		return DROP_NO_ROUTE;
+	if (!mtu_plausible(batch, packet) || packet->data[packet->ip_offset + IPV4_TTL_OFFSET] <= 1)
 		return DROP_BAD_L4;
 	reason = translate_hop_inside(shard, batch, packet, session);
 	if (reason != DROP_NONE)
@@ -174,7 +177,8 @@ static enum drop_reason translate_from_worker(struct nat_shard *shard, const str
 	const enum drop_reason reason = embedded_parse(packet, false, &embedded);
 	if (reason != DROP_NONE)
 		return reason;
-	if (embedded.destination != packet->source)
+	/* Only about what came to this worker, and only to who sent it: an error is no way around the egress rules. */
+	if (embedded.destination != packet->source || embedded.source != packet->destination)
 		return DROP_ICMP_NO_SESSION;
 	const struct hash_key key = session_key_inside(embedded.destination, embedded.destination_port, embedded.source,
 		embedded.protocol == PROTOCOL_ICMP ? 0 : embedded.source_port, packet->vni, embedded.protocol);
@@ -184,6 +188,8 @@ static enum drop_reason translate_from_worker(struct nat_shard *shard, const str
 	const struct session *session = &shard->sessions[index];
 	if (!policy_session_live(batch->policy, session, packet->vpc))
 		return DROP_STALE_SESSION;
+	if (!policy_from_its_host(batch->policy, session, packet->vtep))
+		return DROP_WRONG_VTEP;
 	if (!in_flight(session, &embedded, false))
 		return DROP_ICMP_NO_SESSION;
 	packet->egress_port = session->egress_port;

@@ -18,16 +18,21 @@ enum {
 	LIMITS_ANSWER_NS = 10000000,
 };
 
-/* `cost_ns` 0: no limit. */
-static inline bool limits_take(uint64_t *full_at_ns, uint64_t cost_ns, uint64_t now_ns)
+/* `cost_ns` 0: no limit. The bucket holds what its rate gives in `burst_ns`. */
+static inline bool limits_take_burst(uint64_t *full_at_ns, uint64_t cost_ns, uint64_t burst_ns, uint64_t now_ns)
 {
 	if (cost_ns == 0)
 		return true;
 	const uint64_t from = *full_at_ns > now_ns ? *full_at_ns : now_ns;
-	if (from + cost_ns > now_ns + LIMITS_BURST_NS + cost_ns - 1)
+	if (from >= now_ns + burst_ns)
 		return false;
 	*full_at_ns = from + cost_ns;
 	return true;
+}
+
+static inline bool limits_take(uint64_t *full_at_ns, uint64_t cost_ns, uint64_t now_ns)
+{
+	return limits_take_burst(full_at_ns, cost_ns, LIMITS_BURST_NS, now_ns);
 }
 
 #endif

@@ -310,6 +310,7 @@ static void fill_the_rest(struct build *build)
 	for (uint32_t i = 0; i < snapshot_count(snapshot, POLICY_WORKSPACES); i++) {
 		fill_workspace(&tables->workspaces[build->slots.workspaces[i]], &workspaces[i]);
 		tables->any_guaranteed |= workspaces[i].limits.sessions_guaranteed != 0;
+		tables->tallied_count += tables->workspaces[build->slots.workspaces[i]].tallied;
 	}
 	const struct policy_rule *rules = snapshot_table(snapshot, POLICY_RULES);
 	memcpy(tables->rules, rules, snapshot_count(snapshot, POLICY_RULES) * sizeof(*rules));

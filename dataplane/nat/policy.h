@@ -122,6 +122,7 @@ struct policy_tables {
 	struct policy_rule *rules;
 	uint32_t vpc_mask, egress_mask, block_mask, worker_mask; /* of the hashes */
 	bool any_guaranteed;
+	uint32_t tallied_count; /* workspaces with a limit of one worker or one remote */
 };
 
 static inline const struct table_vpc *policy_vpc(const struct policy_tables *policy, uint32_t vni)
@@ -222,10 +223,23 @@ static inline bool policy_session_live(
 	if (egress->born > session->created_policy || egress->address != session->egress_address ||
 		egress->workspace_slot != session->workspace_slot)
 		return false;
+	if (!policy_vpc_contains(policy, vpc, session->inside_address) ||
+		(policy->encapsulation == POLICY_ENCAPSULATION_VXLAN && !policy_vtep_trusted(policy, session->vtep)))
+		return false;
 	if (session->worker_slot == SESSION_NO_WORKER)
 		return (vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0;
 	return (vpc->flags & POLICY_VPC_WORKERS_LISTED) != 0 && session->worker_slot < WORKER_COUNT_MAX &&
 	       policy->workers[session->worker_slot].born <= session->created_policy;
+}
+
+/* A listed worker sends from where the list says; any other from any trusted host. */
+static inline bool policy_from_its_host(
+	const struct policy_tables *policy, const struct session *session, uint32_t vtep)
+{
+	if (LIKELY(session->worker_slot == SESSION_NO_WORKER))
+		return true;
+	const uint32_t listed = policy->workers[session->worker_slot].vtep;
+	return listed == 0 || listed == vtep;
 }
 
 /* Special-purpose destinations that do not leave unless the workspace says so

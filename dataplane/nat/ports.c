@@ -4,12 +4,16 @@
 #include <string.h>
 
 #include "dataplane/nat/bytes.h"
+#include "dataplane/nat/limits.h"
 #include "dataplane/nat/session.h"
 
 enum {
 	/* Up to 80 % of the ports taken, so many tries fail once in a thousand times. */
 	RANDOM_TRIES = 32,
 	BUILD_BATCH = 32,
+	/* Maps are built at most once per millisecond, after a burst of as many as fit into BUILD_BURST_NS. */
+	BUILD_NS = 1000000,
+	BUILD_BURST_NS = 64 * BUILD_NS,
 	/* Up to here each IP of a workspace is weighed for pairing; beyond, the first
 	   one is taken by hash. */
 	PAIRING_WEIGHED_MAX = 64,
@@ -205,6 +209,9 @@ static bool port_on(struct nat_shard *shard, const struct ports_request *request
 			return true;
 		}
 	}
+	/* Looking at a whole range costs; who makes maps displace each other is refused, and slows nobody else (P7). */
+	if (map == NULL && !limits_take_burst(&shard->port_map_ns, BUILD_NS, BUILD_BURST_NS, shard->now_ns))
+		return false;
 	if (map == NULL)
 		map = map_build(shard, request, &key, &span);
 	return map_choose(shard, map, ret_port);

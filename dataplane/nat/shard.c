@@ -111,6 +111,7 @@ void shard_guarantees(struct nat_shard *shard, const struct policy_tables *polic
 	if (LIKELY(shard->limits_sequence == policy->sequence))
 		return;
 	shard->limits_sequence = policy->sequence;
+	shard->tallies.share = shard->tallies.count / (policy->tallied_count > 0 ? policy->tallied_count : 1);
 	if (!policy->any_guaranteed && !shard->any_guaranteed)
 		return;
 	shard->any_guaranteed = policy->any_guaranteed;

@@ -66,8 +66,9 @@ struct fragments {
 	uint32_t free_datagram;
 	uint32_t sweep_at;
 	uint32_t held;
+	uint32_t datagram_count[PORT_COUNT];
 	struct {
-		uint8_t datagrams, held;
+		uint8_t datagrams[PORT_COUNT], held;
 	} * workspaces; /* by slot */
 };
 
@@ -76,6 +77,8 @@ struct tally;
 /* Counts for the limits of workers and remotes (tally.h). */
 struct tallies {
 	struct tally *of;
+	uint32_t count;
+	uint32_t share; /* of one workspace */
 	struct index index;
 	uint32_t free_tally;
 };
@@ -106,6 +109,7 @@ struct nat_shard {
 	struct port_map *port_maps; /* sets of PORT_MAP_WAYS */
 	uint32_t port_map_set_mask;
 	uint32_t port_maps_used;
+	uint64_t port_map_ns; /* token bucket of their building */
 
 	/* Upkeep. */
 	uint32_t sweep_at;	 /* next deadline to look at */

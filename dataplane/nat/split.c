@@ -6,6 +6,7 @@
  */
 #include "dataplane/nat/bytes.h"
 #include "dataplane/nat/checksum.h"
+#include "dataplane/nat/fragment.h"
 #include "dataplane/nat/stages.h"
 
 enum { SPLIT_PIECES_MAX = 16 };
@@ -50,7 +51,10 @@ static uint32_t split(
 		mtu_bytes + VXLAN_OUTER_BYTES + ETHERNET_HEADER_BYTES > PACKET_SPARE_BYTES)
 		return 0;
 	const uint32_t count = (total_bytes + piece_bytes - 1) / piece_bytes;
-	if (count - 1 > SPLIT_PIECES_MAX || pieces_take(shard, ret_pieces, count - 1) == 0)
+	/* The rest of the ring is for the fragments that may be held. */
+	const uint32_t given = shard->given_head - shard->given_tail;
+	if (count - 1 > SPLIT_PIECES_MAX || given + count + HELD_MAX + NAT_BATCH_MAX > GIVEN_SIZE ||
+		pieces_take(shard, ret_pieces, count - 1) == 0)
 		return 0;
 	const uint16_t field = load_be16(ip + IPV4_FRAGMENT_OFFSET);
 	const uint16_t last_more = field & IPV4_FLAG_MF;

@@ -4,7 +4,7 @@
 
 uint32_t tallies_count_max(uint32_t sessions_max)
 {
-	return sessions_max / 16 > TALLIES_MIN ? sessions_max / 16 : TALLIES_MIN;
+	return sessions_max / 8 > TALLIES_MIN ? sessions_max / 8 : TALLIES_MIN;
 }
 
 size_t tallies_size(uint32_t sessions_max)
@@ -18,6 +18,7 @@ void tallies_init(struct tallies *tallies, void *memory, uint32_t sessions_max)
 	const uint32_t count = tallies_count_max(sessions_max);
 	index_init(&tallies->index, memory, index_bucket_count(count));
 	tallies->of = (struct tally *)((uint8_t *)memory + index_bucket_count(count) * sizeof(struct index_bucket));
+	tallies->count = tallies->share = count;
 	for (uint32_t i = 0; i < count; i++)
 		tallies->of[i].next_free = i + 1 < count ? i + 1 : INDEX_NONE;
 }
@@ -47,7 +48,7 @@ struct tally *tally_get(struct nat_shard *shard, struct hash_key key, uint16_t w
 		return tally;
 	struct tallies *tallies = &shard->tallies;
 	const uint32_t fresh = tallies->free_tally;
-	if (fresh == INDEX_NONE || shard->workspaces[workspace_slot].tallies >= TALLIES_PER_WORKSPACE_MAX ||
+	if (fresh == INDEX_NONE || shard->workspaces[workspace_slot].tallies >= shard->tallies.share ||
 		!index_insert(&tallies->index, hash_one(&shard->secret, key), fresh))
 		return NULL;
 	tally = &tallies->of[fresh];

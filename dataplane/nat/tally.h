@@ -3,15 +3,15 @@
  * Tallies: how many sessions a worker has, or a workspace towards one remote. Kept only where a limit asks for it, so
  * that nobody else pays; a session knows by its flags which of its tallies to take back.
  *
- * Owner and thread: the shard's. Full means a refusal to the workspace that asked for the limit, and to nobody else:
- * TALLIES_PER_WORKSPACE_MAX of them each.
+ * Owner and thread: the shard's. Each workspace that asks for such limits has an equal share of the
+ * tallies; who has used up its own is refused, and takes nobody else's.
  */
 #ifndef POSTERN_NAT_TALLY_H
 #define POSTERN_NAT_TALLY_H
 
 #include "dataplane/nat/shard.h"
 
-enum { TALLIES_MIN = 4096, TALLIES_PER_WORKSPACE_MAX = 4096 };
+enum { TALLIES_MIN = 4096 };
 
 struct tally {
 	struct hash_key key;

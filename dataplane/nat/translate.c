@@ -120,15 +120,11 @@ static enum drop_reason translate_outbound(struct nat_shard *shard, const struct
 			session_timeout_ticks(&shard->sessions[packet->session_index], workspace));
 	}
 	struct session *session = &shard->sessions[packet->session_index];
-	if (UNLIKELY(session->vtep != packet->vtep)) {
-		/* The worker moved to another trusted host; a listed one only to where the
-		 * list says. */
-		if (session->worker_slot != SESSION_NO_WORKER &&
-			batch->policy->workers[session->worker_slot].vtep != 0 &&
-			batch->policy->workers[session->worker_slot].vtep != packet->vtep)
-			return DROP_WRONG_VTEP;
+	if (!policy_from_its_host(batch->policy, session, packet->vtep))
+		return DROP_WRONG_VTEP;
+	/* One that is not listed may move to another trusted host. */
+	if (UNLIKELY(session->vtep != packet->vtep))
 		session->vtep = packet->vtep;
-	}
 	if (UNLIKELY(session->flags & SESSION_HAIRPIN))
 		packet->flags |= PACKET_HAIRPIN;
 	advance(shard, workspace, packet, true);

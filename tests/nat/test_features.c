@@ -351,6 +351,23 @@ static void p7_guaranteed_sessions_are_there_whatever_the_others_do(void **state
 	fixture_free(fixture);
 }
 
+static void p7_tallies_of_one_workspace_leave_room_for_the_others(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->draft.workspaces[0].limits.sessions_per_remote = 5;
+	fixture->draft.workspaces[1].limits.sessions_per_remote = 5;
+	fixture_apply(fixture);
+	for (unsigned i = 0; i < 3500; i++) {
+		struct frame frame;
+		struct description of = packet_to(IP(198, 51, 101 + i / 250, 1 + i % 250), 1000, 443, PROTOCOL_UDP);
+		fixture_send(fixture, &frame, &of);
+	}
+	assert_true(fixture_drops(fixture, DROP_LIMIT_SESSIONS) > 0);
+	struct description globex = packet_to(REMOTE, 1000, 443, PROTOCOL_UDP);
+	globex.vni = VNI_GLOBEX;
+	assert_false(sent(fixture, globex).tunnelled);
+}
+
 /* A TCP session whose handshake is complete. */
 static struct seen established(struct fixture *fixture, uint16_t port)
 {
@@ -565,6 +582,7 @@ int main(void)
 		TEST(overlapping_port_ranges_are_refused),
 		TEST(limits_of_one_worker_spare_the_other_workers),
 		cmocka_unit_test(p7_guaranteed_sessions_are_there_whatever_the_others_do),
+		TEST(p7_tallies_of_one_workspace_leave_room_for_the_others),
 		TEST(an_idle_end_resets_both_ends_if_asked),
 		TEST(a_stopped_workers_sessions_end_at_once_with_a_reset_if_asked),
 		TEST(the_destinations_refused_most_are_kept),

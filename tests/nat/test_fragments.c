@@ -265,7 +265,7 @@ static void e4_fragment_memory_is_limited_per_workspace(void **state)
 	assert_int_equal(fixture->counters->shards[0].held, 0);
 	assert_int_equal(fixture->shard->fragments.index.count, 0);
 	for (unsigned slot = 0; slot < 2; slot++)
-		assert_int_equal(fixture->shard->fragments.workspaces[slot].datagrams, 0);
+		assert_int_equal(fixture->shard->fragments.workspaces[slot].datagrams[PORT_INSIDE], 0);
 }
 
 static void fragments_of_a_refused_datagram_are_refused(void **state)
@@ -283,18 +283,78 @@ static void fragments_of_a_refused_datagram_are_refused(void **state)
 	assert_int_equal(fixture_drops(fixture, DROP_DENIED_DESTINATION), 2);
 }
 
-static void a_held_fragment_does_not_outlive_its_vpc(void **state)
+static void a_held_fragment_never_leaves_as_its_successors(void **state)
 {
 	struct fixture *fixture = *state;
-	static struct frame first, later;
-	frame_piece(&first, &datagram_out, 0);
-	assert_int_equal(fixture_run(fixture, &first), PACKET_FORWARD);
+	static struct frame held, first;
+	frame_piece(&held, &datagram_out, 1);
+	assert_int_equal(fixture_run(fixture, &held), PACKET_HELD);
+	/* The VPC is another one now, with the same VNI, slot and addresses; its worker sends the same tuple and ID. */
 	fixture->draft.vpcs[0].incarnation++;
 	fixture_apply(fixture);
-	frame_piece(&later, &datagram_out, 1);
-	fixture_run(fixture, &later);
-	assert_int_equal(later.packet.verdict, PACKET_DROP);
-	assert_int_equal(later.packet.drop_reason, DROP_STALE_SESSION);
+	frame_piece(&first, &datagram_out, 0);
+	assert_int_equal(fixture_run(fixture, &first), PACKET_FORWARD);
+	assert_ptr_equal(fixture_take(fixture), &held);
+	assert_int_equal(held.packet.verdict, PACKET_DROP);
+	assert_int_equal(held.packet.drop_reason, DROP_STALE_SESSION);
+}
+
+static void a_held_fragment_never_reaches_its_addresses_next_owner(void **state)
+{
+	struct fixture *fixture = *state;
+	struct description globex = datagram_out;
+	globex.vni = VNI_GLOBEX;
+	globex.payload_bytes = 10;
+	struct frame frame;
+	fixture_send(fixture, &frame, &globex);
+	const struct seen before = frame_read(&frame);
+	struct description reply = reply_to(&before);
+	reply.payload_bytes = PAYLOAD_BYTES;
+	static struct frame held, first;
+	frame_piece(&held, &reply, 1);
+	assert_int_equal(fixture_run(fixture, &held), PACKET_HELD);
+	fixture->draft.egress_ips[2].incarnation++; /* given away, and got back */
+	fixture_apply(fixture);
+	fixture_send(fixture, &frame, &globex);
+	reply.destination_port = frame_read(&frame).source_port;
+	frame_piece(&first, &reply, 0);
+	assert_int_equal(fixture_run(fixture, &first), PACKET_FORWARD);
+	assert_ptr_equal(fixture_take(fixture), &held);
+	assert_int_equal(held.packet.verdict, PACKET_DROP);
+}
+
+static void p7_fragments_from_outside_take_no_room_from_those_inside(void **state)
+{
+	struct fixture *fixture = *state;
+	static struct frame frames[6000];
+	for (unsigned i = 0; i < 6000; i++) {
+		struct description of = {.outside = true,
+			.source = IP(192, 0, 2, 1 + i % 200),
+			.destination = i % 2 ? ACME_IP_1 : GLOBEX_IP,
+			.protocol = PROTOCOL_UDP,
+			.payload_bytes = PAYLOAD_BYTES,
+			.ip_id = (uint16_t)i};
+		frame_piece(&frames[i], &of, 1);
+		fixture_run(fixture, &frames[i]);
+	}
+	struct assembly out;
+	send_pieces(fixture, &datagram_out, orders[0], &out);
+	assembly_check(&out);
+}
+
+static void complete_datagrams_leave_their_place_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+	for (unsigned i = 0; i < 1000; i++) {
+		struct description of = datagram_out;
+		of.ip_id = (uint16_t)i;
+		struct assembly out;
+		send_pieces(fixture, &of, orders[0], &out);
+		assembly_check(&out);
+		for (unsigned loop = 0; loop < 64; loop++)
+			nat_upkeep(fixture->shard, &fixture->view, fixture->now_ns);
+	}
+	assert_int_equal(fixture_drops(fixture, DROP_FRAGMENT_LIMIT), 0);
 }
 
 static void what_does_not_fit_the_tunnel_is_fragmented_unless_df(void **state)
@@ -339,7 +399,10 @@ int main(void)
 		TEST(rfc1858_tiny_first_fragments_are_dropped),
 		TEST(e4_fragment_memory_is_limited_per_workspace),
 		TEST(fragments_of_a_refused_datagram_are_refused),
-		TEST(a_held_fragment_does_not_outlive_its_vpc),
+		TEST(a_held_fragment_never_leaves_as_its_successors),
+		TEST(a_held_fragment_never_reaches_its_addresses_next_owner),
+		TEST(p7_fragments_from_outside_take_no_room_from_those_inside),
+		TEST(complete_datagrams_leave_their_place_at_once),
 		TEST(what_does_not_fit_the_tunnel_is_fragmented_unless_df),
 	};
 	return cmocka_run_group_tests_name("fragments", tests, NULL, NULL);
