@@ -54,6 +54,8 @@ static enum drop_reason destination_acceptable(const struct batch *batch, const 
 	const bool hairpin = policy_egress(policy, packet->destination) != NULL;
 	if (hairpin && !hairpin_allowed(policy, packet))
 		return DROP_HAIRPIN_DENIED;
+	if (packet->destination == 0 || packet->destination == policy->vtep_address)
+		return DROP_DENIED_DESTINATION;
 	for (unsigned port = 0; port < PORT_COUNT; port++)
 		if (packet->destination == batch->adjacency->ports[port].address)
 			return DROP_DENIED_DESTINATION;

@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions: whose they are, how long they live, which port they get, what packets do to them. */
+#include "tests/sim/oracle_state.h"
+
+/* ---- time and allowances ---- */
+
+static void refill(int64_t *credit_ns, int64_t passed_ns)
+{
+	*credit_ns = passed_ns > SECOND - *credit_ns ? SECOND : *credit_ns + passed_ns;
+}
+
+void oracle_time(struct oracle *oracle, uint64_t now_ns)
+{
+	const int64_t passed_ns = (int64_t)now_ns - oracle->now_ns;
+	if (passed_ns <= 0) /* time only goes forward */
+		return;
+	oracle->now_ns = (int64_t)now_ns;
+	for (uint32_t i = 0; i < ORACLE_RECORDS_MAX; i++) {
+		refill(&oracle->allowances[i].sessions, passed_ns);
+		refill(&oracle->allowances[i].packets, passed_ns);
+		refill(&oracle->allowances[i].bytes, passed_ns);
+		refill(&oracle->allowances[i].answers, passed_ns);
+	}
+}
+
+bool spend(int64_t *credit_ns, int64_t cost_ns)
+{
+	if (cost_ns == 0)
+		return true;
+	if (*credit_ns <= 0)
+		return false;
+	*credit_ns -= cost_ns;
+	return true;
+}
+
+struct allowance *allowance_of(struct oracle *oracle, const struct judgement *of)
+{
+	for (uint32_t i = 0; i < ORACLE_RECORDS_MAX; i++)
+		if (oracle->allowances[i].workspace == of->workspace)
+			return &oracle->allowances[i];
+	abort();
+}
+
+static int64_t cost_ns(uint64_t per_second)
+{
+	return per_second == 0 ? 0 : (int64_t)(1000000000u / per_second);
+}
+
+/* A workspace may send so many packets and so many bytes a second. */
+bool rates_held(struct oracle *oracle, const struct judgement *of)
+{
+	struct allowance *allowance = allowance_of(oracle, of);
+	const struct policy_limits *limits = &of->of->limits;
+	const uint64_t byte = limits->bytes_per_second == 0 ? 0 : 1024000000000u / limits->bytes_per_second;
+	return spend(&allowance->packets, cost_ns(limits->packets_per_second)) &&
+	       spend(&allowance->bytes, (int64_t)(byte * of->wire.ip_bytes / 1024));
+}
+
+/* ---- sessions ---- */
+
+uint32_t oracle_session_count(const struct oracle *oracle)
+{
+	uint32_t count = 0;
+	EACH_ENTRY ((struct oracle *)oracle, entry)
+		count++;
+	return count;
+}
+
+/* A session lives as long as the very VPC, egress IP and worker it was made for, while its address is the VPC's and the
+ * worker host it last came from is trusted. */
+bool alive(const struct oracle *oracle, const struct entry *entry)
+{
+	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
+	if (vpc == NULL || oracle->vpcs[vpc - RECORDS(oracle, policy_vpc, POLICY_VPCS)] != entry->vpc)
+		return false;
+	if (egress_by_serial(oracle, entry->egress) == NULL)
+		return false;
+	if (!vpc_contains(oracle, vpc, entry->inside) || !vtep_trusted(oracle, entry->vtep))
+		return false;
+	/* A workspace whose mapping mode changes begins anew with that protocol. */
+	const struct policy_workspace *workspace =
+		RECORDS(oracle, policy_workspace, POLICY_WORKSPACES) + vpc->workspace_index;
+	if (independent(workspace, entry->protocol) != (entry->mapping != 0))
+		return false;
+	if ((vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0)
+		return entry->worker == 0;
+	const int worker = worker_of(oracle, vpc, entry->inside);
+	return worker >= 0 && oracle->workers[worker] == entry->worker;
+}
+
+static int64_t timeout_ns(const struct oracle *oracle, const struct entry *entry)
+{
+	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
+	const struct policy_timers *timers =
+		&RECORDS(oracle, policy_workspace, POLICY_WORKSPACES)[vpc->workspace_index].timers;
+	const uint32_t by_state[SESSION_STATE_COUNT] = {
+		[SESSION_UDP] = timers->udp_s,
+		[SESSION_UDP_ANSWERED] = entry->remote_port == 53 ? timers->udp_dns_s : timers->udp_s,
+		[SESSION_ICMP] = timers->icmp_s,
+		[SESSION_OTHER] = timers->udp_s,
+		[SESSION_TCP_SYN_OUT] = timers->tcp_syn_s,
+		[SESSION_TCP_SYN_BOTH] = timers->tcp_transitory_s,
+		[SESSION_TCP_ESTABLISHED] = timers->tcp_established_s,
+		[SESSION_TCP_FIN_OUT] = timers->tcp_established_s,
+		[SESSION_TCP_FIN_IN] = timers->tcp_established_s,
+		[SESSION_TCP_FIN_BOTH] = timers->tcp_transitory_s,
+		[SESSION_TCP_RESET] = 0,
+	};
+	const uint32_t seconds = by_state[entry->state];
+	/* A RST that does not fit shortens the time, and never lengthens it. */
+	return SECOND *
+	       (entry->doubtful && seconds > timers->tcp_transitory_s ? timers->tcp_transitory_s : (int64_t)seconds);
+}
+
+static bool half_open(const struct entry *entry)
+{
+	return entry->state == SESSION_TCP_SYN_OUT || entry->state == SESSION_TCP_SYN_BOTH;
+}
+
+struct entry *find_inside(struct oracle *oracle, uint32_t vni, uint8_t protocol, uint32_t inside, uint16_t inside_port,
+	uint32_t remote, uint16_t remote_port)
+{
+	EACH_ENTRY (oracle, entry)
+		if (entry->vni == vni && entry->protocol == protocol && entry->inside == inside &&
+			entry->inside_port == inside_port && entry->remote == remote &&
+			entry->remote_port == remote_port)
+			return entry;
+	return NULL;
+}
+
+/* Filtering is address- and port-dependent: a reply belongs to the session with that remote, or to none. */
+struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egress, uint16_t egress_port,
+	uint32_t remote, uint16_t remote_port)
+{
+	struct entry *dead = NULL;
+	EACH_ENTRY (oracle, entry)
+		if (entry->egress_address == egress && entry->egress_port == egress_port &&
+			entry->protocol == protocol && entry->remote == remote && entry->remote_port == remote_port) {
+			if (alive(oracle, entry))
+				return entry;
+			dead = entry;
+		}
+	return dead;
+}
+
+/* Ports are dealt to the shards in turns of 32, from 1024 up; of a shared address only the workspace's own. */
+bool port_given(const struct oracle *oracle, const struct policy_egress_ip *ip, uint32_t port)
+{
+	const struct oracle_config *shard = &oracle->config;
+	if (port < 1024 || port < shard->port_first || port >= shard->port_first + shard->port_count)
+		return false;
+	if (ip->port_first != 0 && (port < ip->port_first || port > ip->port_last))
+		return false;
+	return port / 32 % shard->shard_count == shard->shard_index;
+}
+
+/*
+ * How many ports of an egress IP are free for this packet's remote; `taken` says which are not. Endpoint-independent
+ * mappings share theirs with nobody. What has no ports goes by address alone: one worker per remote, and none on a
+ * shared address.
+ */
+static uint32_t ports_free(struct oracle *oracle, const struct judgement *of, const struct policy_egress_ip *ip)
+{
+	const bool mapped = independent(of->of, of->wire.protocol), has_ports = wire_has_ports(of->wire.protocol);
+	uint32_t count = has_ports ? 0 : ip->port_first == 0;
+	const uint32_t first = ip->port_first != 0 ? ip->port_first : 0;
+	const uint32_t last = ip->port_first != 0 ? ip->port_last : 65535;
+	if (first == 0 && has_ports)
+		count = oracle->ports_given;
+	else
+		for (uint32_t port = first; has_ports && port <= last; port++)
+			count += port_given(oracle, ip, port);
+	memset(oracle->taken, 0, sizeof(oracle->taken));
+	EACH_ENTRY (oracle, entry) {
+		const bool here = entry->egress_address == ip->address && entry->protocol == of->wire.protocol;
+		const bool same_remote =
+			entry->remote == of->wire.destination && entry->remote_port == of->wire.destination_port;
+		if (!here || mapped != (entry->mapping != 0) || !(mapped || same_remote) ||
+			oracle->taken[entry->egress_port])
+			continue;
+		oracle->taken[entry->egress_port] = true;
+		count -= count > 0 && (!has_ports || port_given(oracle, ip, entry->egress_port));
+	}
+	return count;
+}
+
+static struct home *home_of(struct oracle *oracle, const struct wire *wire)
+{
+	for (uint32_t i = 0; i < oracle->home_count; i++)
+		if (oracle->homes[i].vni == wire->vni && oracle->homes[i].inside == wire->source)
+			return &oracle->homes[i];
+	if (oracle->home_count == HOMES_MAX)
+		return NULL;
+	oracle->homes[oracle->home_count] = (struct home){wire->vni, wire->source, {false}};
+	return &oracle->homes[oracle->home_count++];
+}
+
+/* What the core has written of a session: the only way to see a choice that no packet shows. */
+static const struct session *record_of(const struct oracle *oracle, const struct entry *entry)
+{
+	for (uint32_t i = 0; i < oracle->config.sessions_max; i++) {
+		const struct session *record = &oracle->config.records[i];
+		if (record->state != SESSION_FREE && record->inside_address == entry->inside &&
+			record->inside_port == entry->inside_port && record->remote_address == entry->remote &&
+			record->remote_port == entry->remote_port &&
+			record->vni_protocol == (entry->vni << 8 | entry->protocol))
+			return record;
+	}
+	return NULL;
+}
+
+/*
+ * A new session's egress IP and port, as the core chose them: one of the workspace's own IPs in service, a free port of
+ * the slice, and the worker's own IP as long as that has one. Refused only when nothing is free anywhere.
+ */
+static enum drop_reason choose(struct oracle *oracle, struct judgement *of, struct entry *entry)
+{
+	const struct policy_egress_ip *ips = RECORDS(oracle, policy_egress_ip, POLICY_EGRESS_IPS);
+	struct home *home = home_of(oracle, &of->wire);
+	const struct session *record = record_of(oracle, entry);
+	bool active = false, free = false, own = false, home_left = false;
+	entry->egress_address = record != NULL ? record->egress_address : 0;
+	entry->egress_port = record != NULL ? record->egress_port : 0;
+	for (uint32_t i = of->of->egress_first; i < of->of->egress_first + of->of->egress_count; i++) {
+		if (ips[i].state != POLICY_EGRESS_ACTIVE)
+			continue;
+		active = true;
+		const bool has_port = ports_free(oracle, of, &ips[i]) > 0;
+		free = free || has_port;
+		const bool here = ips[i].address == entry->egress_address &&
+				  &ips[i] == egress_of(oracle, entry->egress_address, entry->egress_port);
+		if (here) {
+			own = true;
+			entry->egress = oracle->egress_ips[i];
+			if (oracle->taken[entry->egress_port] ||
+				(wire_has_ports(entry->protocol) ? !port_given(oracle, &ips[i], entry->egress_port)
+								 : entry->egress_port != 0))
+				of->bad_choice = "the port chosen is not free for this remote";
+		} else if (home != NULL && has_port && record != NULL) {
+			home->not [i] = true;
+		}
+		home_left = home_left || home == NULL || !home->not [i];
+	}
+	if (!active || !free)
+		return active ? DROP_PORTS_EXHAUSTED : DROP_NO_EGRESS_IP;
+	if (!own)
+		of->bad_choice = "it has no egress IP in service of its workspace";
+	else if (!home_left)
+		of->bad_choice = "the worker left its own egress IP although that had a free port";
+	return DROP_NONE;
+}
+
+/* Sessions that others are guaranteed and have not taken up: not there to be borrowed. */
+static uint32_t promised(struct oracle *oracle)
+{
+	uint32_t sum = 0;
+	for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++) {
+		uint32_t guaranteed =
+			RECORDS(oracle, policy_workspace, POLICY_WORKSPACES)[i].limits.sessions_guaranteed /
+			oracle->config.shard_count;
+		EACH_ENTRY (oracle, entry)
+			guaranteed -= entry->workspace == oracle->workspaces[i] && guaranteed > 0;
+		sum += guaranteed;
+	}
+	return sum;
+}
+
+static bool tallied(const struct policy_limits *limits)
+{
+	return limits->sessions_per_remote != 0 || limits->worker_sessions != 0 || limits->worker_half_open != 0;
+}
+
+static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgement *of)
+{
+	const struct policy_limits *limits = &of->of->limits;
+	const struct wire *wire = &of->wire;
+	uint32_t sessions = 0, opening = 0, of_worker = 0, opening_of_worker = 0, to_remote = 0;
+	EACH_ENTRY (oracle, entry) {
+		if (entry->workspace != of->workspace)
+			continue;
+		sessions++;
+		opening += half_open(entry);
+		const bool same = entry->tallied && entry->vni == wire->vni && entry->inside == wire->source;
+		of_worker += same;
+		opening_of_worker += same && half_open(entry);
+		to_remote += entry->tallied && entry->remote == wire->destination &&
+			     entry->remote_port == wire->destination_port && entry->protocol == wire->protocol;
+	}
+	if (limits->sessions != 0 && sessions >= limits->sessions)
+		return DROP_LIMIT_SESSIONS;
+	const uint32_t free = oracle->config.sessions_max - oracle_session_count(oracle);
+	if (sessions >= limits->sessions_guaranteed / oracle->config.shard_count && free <= promised(oracle))
+		return free == 0 ? DROP_SESSIONS_EXHAUSTED : DROP_LIMIT_SESSIONS;
+	if (limits->half_open != 0 && wire->protocol == WIRE_TCP && opening >= limits->half_open)
+		return DROP_LIMIT_HALF_OPEN;
+	if (!spend(&allowance_of(oracle, of)->sessions, cost_ns(limits->new_sessions_per_second)))
+		return DROP_LIMIT_SESSION_RATE;
+	if ((limits->worker_sessions != 0 && of_worker >= limits->worker_sessions) ||
+		(limits->sessions_per_remote != 0 && to_remote >= limits->sessions_per_remote))
+		return DROP_LIMIT_SESSIONS;
+	if (limits->worker_half_open != 0 && wire->protocol == WIRE_TCP &&
+		opening_of_worker >= limits->worker_half_open)
+		return DROP_LIMIT_HALF_OPEN;
+	return DROP_NONE;
+}
+
+enum drop_reason create(struct oracle *oracle, struct judgement *of)
+{
+	const struct wire *wire = &of->wire;
+	if (wire->protocol == WIRE_TCP && wire->tcp_flags != WIRE_SYN)
+		return DROP_TCP_NOT_SYN;
+	if (wire->protocol == WIRE_ICMP && wire->l4[0] != 8)
+		return DROP_NO_SESSION;
+	if (!wire_has_ports(wire->protocol) && (of->of->flags & POLICY_WORKSPACE_ALLOW_OTHER) == 0)
+		return DROP_DENIED_PROTOCOL;
+	enum drop_reason reason = sender_refused(oracle, of);
+	if (reason == DROP_NONE)
+		reason = destination_refused(oracle, of);
+	if (reason == DROP_NONE)
+		reason = limits_refuse(oracle, of);
+	if (reason != DROP_NONE)
+		return reason;
+	const int worker = of->vpc->flags & POLICY_VPC_WORKERS_LISTED ? worker_of(oracle, of->vpc, wire->source) : -1;
+	struct entry entry = {
+		.used = true,
+		.serial = ++oracle->serials,
+		.workspace = of->workspace,
+		.vpc = oracle->vpcs[of->vpc - RECORDS(oracle, policy_vpc, POLICY_VPCS)],
+		.worker = worker >= 0 ? oracle->workers[worker] : 0,
+		.vni = wire->vni,
+		.inside = wire->source,
+		.remote = wire->destination,
+		.inside_port = wire->source_port,
+		.remote_port = wire->destination_port,
+		.protocol = wire->protocol,
+		.state = wire->protocol == WIRE_TCP    ? SESSION_TCP_SYN_OUT
+			 : wire->protocol == WIRE_UDP  ? SESSION_UDP
+			 : wire->protocol == WIRE_ICMP ? SESSION_ICMP
+						       : SESSION_OTHER,
+		.vtep = wire->vtep,
+		.hairpin = egress_of(oracle, wire->destination, ANY_PORT) != NULL,
+		.tallied = tallied(&of->of->limits),
+	};
+	struct entry *leader = NULL;
+	if (independent(of->of, wire->protocol))
+		EACH_ENTRY (oracle, other)
+			if (other->mapping != 0 && !other->superseded && other->vni == wire->vni &&
+				other->inside == wire->source && other->inside_port == wire->source_port &&
+				other->protocol == wire->protocol)
+				leader = other;
+	if (leader != NULL && alive(oracle, leader) &&
+		egress_by_serial(oracle, leader->egress)->state == POLICY_EGRESS_ACTIVE) {
+		entry.egress = leader->egress;
+		entry.egress_address = leader->egress_address;
+		entry.egress_port = leader->egress_port;
+		entry.mapping = leader->mapping;
+	} else {
+		reason = choose(oracle, of, &entry);
+		if (reason != DROP_NONE)
+			return reason;
+		if (independent(of->of, wire->protocol))
+			entry.mapping = ++oracle->serials;
+	}
+	struct entry *place = oracle->entries;
+	while (place < oracle->entries + oracle->config.sessions_max && place->used)
+		place++;
+	if (leader != NULL && entry.mapping != leader->mapping)
+		EACH_ENTRY (oracle, other)
+			if (other->mapping == leader->mapping)
+				other->superseded = true;
+	const struct entry *twin = find_outside(
+		oracle, entry.protocol, entry.egress_address, entry.egress_port, entry.remote, entry.remote_port);
+	if (twin != NULL && alive(oracle, twin))
+		of->bad_choice = "another session has the same egress address, port and remote";
+	*place = entry;
+	if (place == oracle->entries + oracle->entries_ever)
+		oracle->entries_ever++;
+	of->entry = place;
+	return DROP_NONE;
+}
+
+/* ---- what a packet does to its session ---- */
+
+static void tcp_moves(const struct oracle *oracle, struct entry *entry, const struct wire *wire, bool outbound)
+{
+	const uint32_t sequence = wire_get32(wire->l4 + 4), acknowledged = wire_get32(wire->l4 + 8);
+	const uint8_t flags = wire->tcp_flags, state = entry->state;
+	if (flags & WIRE_RST) {
+		const bool fits = outbound			 ? sequence == entry->sent
+				  : state == SESSION_TCP_SYN_OUT ? (flags & WIRE_ACK) && acknowledged == entry->sent
+								 : sequence == entry->received;
+		/* The end is near either way: at once, or after the short time from the first doubtful RST on. */
+		if (fits || !entry->doubtful)
+			entry->last_ns = oracle->now_ns;
+		if (fits)
+			entry->state = SESSION_TCP_RESET;
+		else
+			entry->doubtful = true;
+		return;
+	}
+	const bool open = state == SESSION_TCP_SYN_BOTH || state == SESSION_TCP_ESTABLISHED;
+	if (flags & WIRE_SYN) {
+		if (!outbound && state == SESSION_TCP_SYN_OUT)
+			entry->state = SESSION_TCP_SYN_BOTH;
+		if (outbound && (flags & WIRE_ACK) && state == SESSION_TCP_SYN_BOTH)
+			entry->state = SESSION_TCP_ESTABLISHED;
+		if (outbound && !(flags & WIRE_ACK) && (state == SESSION_TCP_FIN_BOTH || state == SESSION_TCP_RESET))
+			entry->state = SESSION_TCP_SYN_OUT;
+	} else if (flags & WIRE_FIN) {
+		if (open)
+			entry->state = outbound ? SESSION_TCP_FIN_OUT : SESSION_TCP_FIN_IN;
+		if (state == (outbound ? SESSION_TCP_FIN_IN : SESSION_TCP_FIN_OUT))
+			entry->state = SESSION_TCP_FIN_BOTH;
+	} else if (outbound && state == SESSION_TCP_SYN_BOTH) {
+		entry->state = SESSION_TCP_ESTABLISHED;
+	}
+	entry->doubtful = false;
+	const uint32_t end = sequence + wire->l4_bytes - wire->l4[12] / 16 * 4u + ((flags & WIRE_SYN) != 0) +
+			     ((flags & WIRE_FIN) != 0);
+	uint32_t *next = outbound ? &entry->sent : &entry->received;
+	if ((flags & WIRE_SYN) || end - *next - 1 < 0x7fffffff)
+		*next = end;
+}
+
+void session_moves(const struct oracle *oracle, const struct judgement *of, bool outbound)
+{
+	struct entry *entry = of->entry;
+	bool refreshes = outbound || (of->of->flags & POLICY_WORKSPACE_INBOUND_REFRESH);
+	if (entry->protocol == WIRE_TCP) {
+		tcp_moves(oracle, entry, &of->wire, outbound);
+		refreshes = (of->wire.tcp_flags & WIRE_RST) == 0;
+	} else if (!outbound && entry->state == SESSION_UDP) {
+		entry->state = SESSION_UDP_ANSWERED;
+		refreshes = refreshes || entry->remote_port == 53; /* the short time counts from the answer */
+	}
+	if (refreshes)
+		entry->last_ns = oracle->now_ns;
+}
+
+static void reset_expected(struct oracle *oracle, const struct entry *entry, bool to_remote)
+{
+	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
+	const uint32_t vtep = vpc != NULL ? vtep_of(oracle, entry) : 0;
+	struct judgement of = {.workspace = entry->workspace};
+	struct allowance *allowance = allowance_of(oracle, &of);
+	oracle->resets_scarce = oracle->resets_scarce || allowance->answers <= 64ll * ANSWER_NS;
+	if (!spend(&allowance->answers, ANSWER_NS) || oracle->reset_count == RESETS_MAX)
+		return;
+	const bool tunnel = oracle->policy.encapsulation == POLICY_ENCAPSULATION_VXLAN;
+	const unsigned port = to_remote ? PORT_OUTSIDE : PORT_INSIDE;
+	if (vpc == NULL || oracle->workspaces[vpc->workspace_index] != entry->workspace)
+		return;
+	if (!to_remote && !vtep_trusted(oracle, vtep))
+		return;
+	if (route(oracle, &of, port, to_remote ? entry->remote : tunnel ? vtep : entry->inside) != DROP_NONE)
+		return;
+	struct output *output = &oracle->resets[oracle->reset_count++];
+	*output = (struct output){.forwarded = true, .port = port, .vni = entry->vni, .vtep = vtep, .hop = of.hop};
+	reset_packet(output, entry, to_remote);
+}
+
+/* Who is told that an open TCP session is over: both ends when it was idle, the remote when its worker has gone. */
+static void farewell(struct oracle *oracle, const struct entry *entry, bool gone)
+{
+	const struct policy_egress_ip *egress = egress_by_serial(oracle, entry->egress);
+	if (entry->protocol != WIRE_TCP || half_open(entry) || entry->state == SESSION_TCP_RESET ||
+		entry->state == SESSION_TCP_FIN_BOTH || egress == NULL)
+		return;
+	const uint32_t flags = RECORDS(oracle, policy_workspace, POLICY_WORKSPACES)[egress->workspace_index].flags;
+	if (gone && (flags & POLICY_WORKSPACE_RESET_GONE))
+		reset_expected(oracle, entry, true);
+	if (!gone && (flags & POLICY_WORKSPACE_RESET_IDLE)) {
+		reset_expected(oracle, entry, true);
+		reset_expected(oracle, entry, false);
+	}
+}
+
+const char *oracle_ended(struct oracle *oracle, const struct session *record)
+{
+	struct entry *entry = find_inside(oracle, record->vni_protocol >> 8, (uint8_t)record->vni_protocol,
+		record->inside_address, record->inside_port, record->remote_address, record->remote_port);
+	if (entry == NULL)
+		return "a session ended that should not have been there";
+	if (!oracle->has_policy)
+		return "a session ended while no policy was in force to judge it by";
+	const bool gone = !alive(oracle, entry);
+	if (!gone && entry->last_ns + timeout_ns(oracle, entry) > oracle->now_ns + TICK_NS)
+		return "a session ended before its time";
+	farewell(oracle, entry, gone);
+	entry->used = false;
+	return NULL;
+}
+
+const char *oracle_made(struct oracle *oracle, const struct oracle_seen *seen)
+{
+	for (uint32_t i = 0; i < oracle->reset_count; i++) {
+		if (!same(oracle, &oracle->resets[i], seen))
+			continue;
+		oracle->resets[i] = oracle->resets[--oracle->reset_count];
+		return NULL;
+	}
+	return oracle->resets_scarce ? NULL : "upkeep made a packet that nobody should get";
+}
+
+const char *oracle_upkeep_over(struct oracle *oracle)
+{
+	const bool missing = oracle->reset_count > 0 && !oracle->resets_scarce;
+	oracle->reset_count = 0;
+	oracle->resets_scarce = false;
+	return missing ? "a session ended, and an end of it that should be told was not" : NULL;
+}
+
+const char *oracle_session_overdue(struct oracle *oracle)
+{
+	if (!oracle->has_policy || oracle->now_ns < oracle->changed_ns + SECOND)
+		return NULL;
+	EACH_ENTRY (oracle, entry) {
+		const bool lives = alive(oracle, entry);
+		if (lives && entry->last_ns + timeout_ns(oracle, entry) + SECOND >= oracle->now_ns)
+			continue;
+		snprintf(oracle->complaint, sizeof(oracle->complaint),
+			"a session (protocol %u, %s, %s%s, idle for %.3f s) is still there over a second after its end",
+			entry->protocol, session_state_text(entry->state), lives ? "alive" : "dead",
+			entry->doubtful ? ", doubtful" : "", (double)(oracle->now_ns - entry->last_ns) / SECOND);
+		return oracle->complaint;
+	}
+	return NULL;
+}
+
+bool oracle_answers_scarce(const struct oracle *oracle)
+{
+	for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++)
+		if (oracle->allowances[i].answers <= 64 * (int64_t)ANSWER_NS)
+			return true;
+	return false;
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a libFuzzer target for a number of runs or of seconds, on fresh seeds or a kept corpus, and prints TAP.
+
+usage: run_fuzz.py CORPUS_PROGRAM KIND TARGET RUNS SECONDS CLAIM [KEPT_CORPUS]
+"""
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+
+def main():
+    program, kind, target, runs, seconds, claim = sys.argv[1:7]
+    seed = random.randrange(1, 1 << 31)
+    print(f"TAP version 13\n1..1\n# seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="postern-fuzz-") as work:
+        corpus = pathlib.Path(sys.argv[7] if len(sys.argv) > 7 else work) / "corpus"
+        corpus.mkdir(parents=True, exist_ok=True)
+        if not any(corpus.iterdir()):
+            subprocess.run([program, kind, str(corpus)], check=True)
+        command = [str(pathlib.Path(target).resolve()), f"-seed={seed}", "-max_len=4096", "-timeout=20",
+                   "-rss_limit_mb=4096", "-print_final_stats=1", f"-max_total_time={seconds}", str(corpus.resolve())]
+        # Seeds are read first, and count: a bound on the runs is a bound on all of them.
+        if int(runs) > 0:
+            command.insert(1, f"-runs={runs}")
+        result = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        lines = result.stdout.decode(errors="replace").splitlines()
+        executed = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "0")
+        rate = next((line.split()[-1] for line in lines if "average_exec_per_sec" in line), "0")
+        fine = result.returncode == 0 and int(executed) > 0
+        print(f"# {kind}: {executed} executions, {rate}/s, {len(list(corpus.iterdir()))} inputs in the corpus")
+        for line in [] if fine else lines[-80:]:
+            print("#", line)
+        for crash in [] if fine else pathlib.Path(work).glob("*-*"):
+            if crash.is_file():
+                print(f"# {crash.name}: {crash.read_bytes()[:4096].hex()}")
+                if len(sys.argv) > 7:
+                    (pathlib.Path(sys.argv[7]) / crash.name).write_bytes(crash.read_bytes())
+        print(f"{'ok' if fine else 'not ok'} 1 - {claim}")
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
