@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A packet's journey, forward only:
+ * A packet's journey, forward only. Each step does the whole batch before the next one begins, and drops what may not
+ * go on, under exactly one reason; some drops are answered (answer.c).
  *
- *   parse      every length checked once; offsets kept parse.c classify (VTEP,
- * VNI, inner source) → VPC and workspace; or egress IP → workspace classify.c
- *   fragment   later fragments wait for their first one fragment.c find
- * session, by keyed hash; two cache lines, prefetched over the batch find.c,
- * index.h translate  new sessions: policy, limits, port (create.c, ports.c);
- * live? state, time   translate.c, tcp.c, icmp.c rewrite    addresses, ports,
- * TTL, MSS, checksums                                        rewrite.c guard by
- * the bytes alone: its own workspace's IP, its own workspace's worker guard.c
- *   emit       next hop, link header, tunnel; in pieces where it does not fit
- * emit.c, split.c
+ *   parse       every length is checked once, offsets are kept                                parse.c
+ *   classify    inside:  VTEP, VNI and inner source → VPC, workspace, worker                  classify.c
+ *               outside: destination → egress IP and its workspace
+ *   fragment    later fragments wait for their first one                                      fragment.c
+ *   find        the session, by keyed hash; two cache lines, prefetched over the batch        find.c, index.h
+ *   translate   no session: policy, limits, address and port                                  create.c, ports.c
+ *               a session: still its owner's? state and time                                  translate.c, tcp.c, icmp.c
+ *   rewrite     addresses, ports, TTL, MSS, checksums                                         rewrite.c
+ *   guard       by the bytes alone: its own workspace's egress IP, its own workspace's worker guard.c
+ *   emit        next hop, link header, tunnel; in pieces where it does not fit                emit.c, split.c
  *
- * At each step a packet may be dropped, under exactly one reason; some drops
- * are answered (answer.c). In every run: rx = tx + drops + held + handed_over +
- * absorbed - generated.
+ * In every run: rx = tx + drops + held + handed_over + absorbed - generated.
  */
 #include "dataplane/nat/fragment.h"
-
 #include "dataplane/nat/stages.h"
+
 #include <string.h>
 
 /* From a decision to bytes: what every packet goes through that may leave. */
@@ -39,8 +38,7 @@ static void enter(struct nat_shard *shard, struct batch *batch)
 	find_batch(shard, batch);
 }
 
-/* What went out to an egress IP of this gateway comes in again as from outside (RFC 4787 REQ-9); from there it goes
- * inside. */
+/* What went out to an egress IP of this gateway comes in again as from outside (RFC 4787 REQ-9), and goes inside. */
 static void return_hairpins(struct nat_shard *shard, struct batch *batch)
 {
 	if (LIKELY(shard->hairpin_count == 0))
@@ -52,8 +50,7 @@ static void return_hairpins(struct nat_shard *shard, struct batch *batch)
 	leave(shard, batch);
 }
 
-/* Fragments that were held until their first one came: on from where they
- * stopped. */
+/* Fragments that were held until their first one came: on from where they stopped. */
 static void leave_released(struct nat_shard *shard, struct batch *batch)
 {
 	for (;;) {
