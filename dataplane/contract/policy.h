@@ -135,7 +135,8 @@ static_assert(sizeof(struct policy_workspace) == 176, "contract");
 
 enum policy_vpc_flags {
 	/* Only addresses in POLICY_WORKERS may send. Without it every address in the CIDRs may, from any
-	 * trusted VTEP: the worker host's classifier vouches for it. */
+	 * trusted VTEP: the worker host's classifier vouches for it. Those that are listed all the same are held to
+	 * their host, and their new sessions end when they are listed no more. */
 	POLICY_VPC_WORKERS_LISTED = 1u << 0,
 };
 

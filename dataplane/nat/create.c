@@ -21,18 +21,16 @@ static enum drop_reason opens(const struct packet *packet, const struct table_wo
 	return DROP_NONE;
 }
 
-/* Whoever the VPC lists; the address alone is no proof when the list says from
- * which host it comes. */
+/*
+ * Whoever the VPC lists; the address alone is no proof when the list says from which host it comes. A worker that is
+ * listed has an identity also in a VPC that is open to others, so that its sessions end with it (P2).
+ */
 static enum drop_reason worker_of(const struct policy_tables *policy, const struct packet *packet, uint32_t *ret_slot)
 {
-	if ((packet->vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0) {
-		*ret_slot = SESSION_NO_WORKER;
-		return DROP_NONE;
-	}
 	const uint32_t slot = policy_worker_slot(policy, packet->vni, packet->source);
-	if (slot == SESSION_NO_WORKER)
+	if (slot == SESSION_NO_WORKER && (packet->vpc->flags & POLICY_VPC_WORKERS_LISTED) != 0)
 		return DROP_UNKNOWN_WORKER;
-	if (policy->workers[slot].vtep != 0 && policy->workers[slot].vtep != packet->vtep)
+	if (slot != SESSION_NO_WORKER && policy->workers[slot].vtep != 0 && policy->workers[slot].vtep != packet->vtep)
 		return DROP_WRONG_VTEP;
 	*ret_slot = slot;
 	return DROP_NONE;

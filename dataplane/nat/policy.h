@@ -228,7 +228,7 @@ static inline bool policy_session_live(
 		return false;
 	if (session->worker_slot == SESSION_NO_WORKER)
 		return (vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0;
-	return (vpc->flags & POLICY_VPC_WORKERS_LISTED) != 0 && session->worker_slot < WORKER_COUNT_MAX &&
+	return session->worker_slot < WORKER_COUNT_MAX &&
 	       policy->workers[session->worker_slot].born <= session->created_policy;
 }
 

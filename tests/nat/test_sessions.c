@@ -541,6 +541,32 @@ static void listed_workers_alone_may_send_and_only_from_their_host(void **state)
 	assert_int_equal(fixture_drops(fixture, DROP_STALE_SESSION), 1);
 }
 
+/* Workers that their host has registered, in a VPC that is open to others too. */
+static void listed_worker_of_an_open_vpc_ends_with_its_sessions(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_1};
+	fixture->draft.counts[POLICY_WORKERS] = 1;
+	fixture_apply(fixture);
+	const struct seen old = sent(fixture, udp(40000, REMOTE, 5000));
+	struct description of = udp(40000, REMOTE, 5000);
+	of.source = WORKER_2;
+	const struct seen other = sent(fixture, of);
+	of = udp(40001, REMOTE, 5000);
+	of.vtep = HOST_2;
+	assert_false(passes(fixture, of));
+	assert_int_equal(fixture_drops(fixture, DROP_WRONG_VTEP), 1);
+	fixture->draft.counts[POLICY_WORKERS] = 0;
+	fixture_apply(fixture);
+	assert_false(passes(fixture, reply_to(&old)));
+	assert_true(passes(fixture, reply_to(&other)));
+	assert_int_equal(fixture_drops(fixture, DROP_STALE_SESSION), 1);
+	/* It comes back as another one: what arrives for the old one still goes nowhere. */
+	fixture->draft.counts[POLICY_WORKERS] = 1;
+	fixture_apply(fixture);
+	assert_false(passes(fixture, reply_to(&old)));
+}
+
 static void limits_hold_per_workspace_and_spare_the_others(void **state)
 {
 	struct fixture *fixture = *state;
@@ -635,6 +661,7 @@ int main(void)
 		TEST(p6_a_reload_does_not_touch_what_did_not_change),
 		TEST(p11_a_draining_ip_takes_no_new_sessions_and_keeps_the_old),
 		TEST(listed_workers_alone_may_send_and_only_from_their_host),
+		TEST(listed_worker_of_an_open_vpc_ends_with_its_sessions),
 		TEST(limits_hold_per_workspace_and_spare_the_others),
 		cmocka_unit_test(a_full_table_refuses_and_evicts_nobody),
 		TEST(a_clock_that_jumps_breaks_nothing),
