@@ -532,6 +532,54 @@ enum status classifier_apply(struct classifier *classifier, const struct classif
 	return status;
 }
 
+enum status classifier_claim(
+	struct classifier *classifier, uint32_t ifindex, const char *interface, struct problems *problems)
+{
+	for (int kind = CLASSIFIER_WORKER_INGRESS; kind <= CLASSIFIER_WORKER_EGRESS; kind++) {
+		bool outdated = false;
+		int error = claim_hook(classifier, ifindex, kind, &outdated);
+
+		if (error == 0 && outdated)
+			error = classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+		if (error != 0)
+			return hook_failed(interface, error, problems);
+	}
+	return STATUS_OK;
+}
+
+enum status classifier_change(struct classifier *classifier, const struct classifier_change *changes, size_t count,
+	uint32_t vtep, struct problems *problems)
+{
+	struct classifier_wanted wanted = {
+		.workers = calloc(count + 1, sizeof(*wanted.workers)),
+		.deliveries = calloc(count + 1, sizeof(*wanted.deliveries)),
+	};
+	enum status status = STATUS_NO_MEMORY;
+
+	for (size_t i = 0; wanted.workers && i < count; i++)
+		wanted.workers[wanted.worker_count++] = (struct wanted_worker){
+			.ifindex = changes[i].ifindex,
+			.open = changes[i].worker.admitted,
+			.value = worker_value_of(&changes[i].worker, vtep),
+		};
+	if (wanted.workers && wanted.deliveries) {
+		classifier_maps_index(&wanted);
+		status = classifier_maps_remove_these(&classifier->maps, &wanted, problems);
+		if (status == STATUS_OK)
+			status = classifier_maps_add_these(&classifier->maps, &wanted, problems);
+	}
+	wanted_free(&wanted);
+	return status;
+}
+
+bool classifier_is_open(const struct classifier *classifier, uint32_t ifindex, uint32_t vni, uint32_t address)
+{
+	struct worker_value have;
+
+	return bpf_map_lookup_elem(classifier->maps.workers, &ifindex, &have) == 0 && have.vni == vni &&
+	       have.address_be == htonl(address);
+}
+
 enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters)
 {
 	int map_fd = bpf_map__fd(classifier->bpf->maps.worker_drops);

@@ -53,6 +53,29 @@ enum status classifier_open(const char *pin_dir, struct classifier **ret_classif
 enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
 	size_t *ret_missing, struct problems *problems);
 
+/*
+ * One worker at a time, for those that come and go between two classifier_apply(), which knows them too. The cost does
+ * not grow with the number of workers.
+ */
+struct classifier_change {
+	uint32_t ifindex;
+	struct classifier_worker worker; /* not `admitted`: its entries go; vni and address name them */
+};
+
+/* The interface drops everything from here on, unless a worker is open on it. */
+enum status classifier_claim(
+	struct classifier *classifier, uint32_t ifindex, const char *interface, struct problems *problems);
+
+/*
+ * Claimed ones are opened, others closed, in the order: what goes, wait until no program can see it, what comes. `vtep`:
+ * this host's own. No two changes may have the same interface, or the same VNI and address.
+ */
+enum status classifier_change(struct classifier *classifier, const struct classifier_change *changes, size_t count,
+	uint32_t vtep, struct problems *problems);
+
+/* Is exactly this worker open, by an earlier posternd too? */
+bool classifier_is_open(const struct classifier *classifier, uint32_t ifindex, uint32_t vni, uint32_t address);
+
 struct classifier_counters {
 	uint64_t drops[WORKER_DROP_COUNT];
 };

@@ -129,6 +129,21 @@ static int map_keys(int map_fd, size_t key_size_bytes, void **ret_keys, size_t *
 	return 0;
 }
 
+/* Deletes the entry unless it is as wanted; `want` NULL: it is not. */
+static int remove_delivery(
+	int map_fd, const struct delivery_key *key, const struct wanted_delivery *want, size_t *removed_count)
+{
+	struct delivery_value have;
+
+	if (want && bpf_map_lookup_elem(map_fd, key, &have) == 0 && have.ifindex == want->value.ifindex &&
+		have.workspace_index == want->value.workspace_index)
+		return 0;
+	if (bpf_map_delete_elem(map_fd, key) != 0)
+		return errno == ENOENT ? 0 : -errno;
+	(*removed_count)++;
+	return 0;
+}
+
 static int remove_deliveries(int map_fd, const struct classifier_wanted *wanted, size_t *removed_count)
 {
 	struct delivery_key *keys = NULL;
@@ -138,18 +153,33 @@ static int remove_deliveries(int map_fd, const struct classifier_wanted *wanted,
 	if (error != 0)
 		return error;
 	for (size_t i = 0; i < count; i++) {
-		const struct wanted_delivery *want = find_delivery(wanted, &keys[i]);
-		struct delivery_value have;
+		int failed = remove_delivery(map_fd, &keys[i], find_delivery(wanted, &keys[i]), removed_count);
 
-		if (want && bpf_map_lookup_elem(map_fd, &keys[i], &have) == 0 && have.ifindex == want->value.ifindex &&
-			have.workspace_index == want->value.workspace_index)
-			continue;
-		if (bpf_map_delete_elem(map_fd, &keys[i]) != 0 && errno != ENOENT)
-			error = -errno;
-		(*removed_count)++;
+		if (failed != 0)
+			error = failed;
 	}
 	free(keys);
 	return error;
+}
+
+/* Likewise. What is kept of an entry that is replaced goes into `want`. */
+static int remove_worker(int map_fd, uint32_t ifindex, struct wanted_worker *want, size_t *removed_count)
+{
+	struct worker_value have;
+
+	if (want && bpf_map_lookup_elem(map_fd, &ifindex, &have) == 0) {
+		bool same = have.vni == want->value.vni && have.address_be == want->value.address_be;
+
+		if (want->open && worker_is_as_wanted(&have, &want->value))
+			return 0;
+		want->value.epoch = same ? have.epoch : have.epoch + 1;
+		if (same && want->open && !want->value.mac_pinned && !have.mac_pinned)
+			memcpy(want->value.mac, have.mac, sizeof(have.mac));
+	}
+	if (bpf_map_delete_elem(map_fd, &ifindex) != 0)
+		return errno == ENOENT ? 0 : -errno;
+	(*removed_count)++;
+	return 0;
 }
 
 static int remove_workers(int map_fd, const struct classifier_wanted *wanted, size_t *removed_count)
@@ -161,21 +191,10 @@ static int remove_workers(int map_fd, const struct classifier_wanted *wanted, si
 	if (error != 0)
 		return error;
 	for (size_t i = 0; i < count; i++) {
-		struct wanted_worker *want = find_worker(wanted, ifindexes[i]);
-		struct worker_value have;
+		int failed = remove_worker(map_fd, ifindexes[i], find_worker(wanted, ifindexes[i]), removed_count);
 
-		if (want && bpf_map_lookup_elem(map_fd, &ifindexes[i], &have) == 0) {
-			bool same = have.vni == want->value.vni && have.address_be == want->value.address_be;
-
-			if (want->open && worker_is_as_wanted(&have, &want->value))
-				continue;
-			want->value.epoch = same ? have.epoch : have.epoch + 1;
-			if (same && want->open && !want->value.mac_pinned && !have.mac_pinned)
-				memcpy(want->value.mac, have.mac, sizeof(have.mac));
-		}
-		if (bpf_map_delete_elem(map_fd, &ifindexes[i]) != 0 && errno != ENOENT)
-			error = -errno;
-		(*removed_count)++;
+		if (failed != 0)
+			error = failed;
 	}
 	free(ifindexes);
 	return error;
@@ -219,6 +238,32 @@ enum status classifier_maps_remove(
 	return STATUS_SYSTEM;
 }
 
+enum status classifier_maps_remove_these(
+	const struct classifier_maps *maps, struct classifier_wanted *wanted, struct problems *problems)
+{
+	size_t removed_count = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < wanted->worker_count; i++) {
+		struct wanted_worker *worker = &wanted->workers[i];
+		const struct delivery_key key = {.vni = worker->value.vni, .address_be = worker->value.address_be};
+		const struct wanted_delivery *delivery = find_delivery(wanted, &key);
+		int failed = remove_delivery(maps->deliveries, &key, delivery, &removed_count);
+
+		if (failed == 0)
+			failed = remove_worker(maps->workers, worker->ifindex, worker, &removed_count);
+		if (failed != 0)
+			error = failed;
+	}
+	if (removed_count != 0)
+		wait_for_running_programs();
+	if (error == 0)
+		return STATUS_OK;
+	problems_add(problems, "the classifier's maps cannot be cleaned: %s; run posternd as root with enough memory",
+		strerror(-error));
+	return STATUS_SYSTEM;
+}
+
 static int add_config(int map_fd, const struct worker_config *config)
 {
 	struct worker_config have;
@@ -238,14 +283,10 @@ static int add_entry(int map_fd, const void *key, const void *value)
 	return -errno;
 }
 
-enum status classifier_maps_add(
-	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems)
+static int add_workers(const struct classifier_maps *maps, const struct classifier_wanted *wanted)
 {
-	const __u8 present = 1;
-	int error = add_config(maps->config, &wanted->config);
+	int error = 0;
 
-	for (size_t i = 0; i < wanted->gateway_count && error == 0; i++)
-		error = add_entry(maps->gateways, &wanted->gateways_be[i], &present);
 	for (size_t i = 0; i < wanted->worker_count && error == 0; i++)
 		if (wanted->workers[i].open)
 			error = add_entry(maps->workers, &wanted->workers[i].ifindex, &wanted->workers[i].value);
@@ -254,9 +295,33 @@ enum status classifier_maps_add(
 
 		error = add_entry(maps->deliveries, &delivery->key, &delivery->value);
 	}
-	if (error == 0)
-		return STATUS_OK;
+	return error;
+}
+
+static enum status add_failed(int error, struct problems *problems)
+{
 	problems_add(problems, "the classifier's maps cannot be filled: %s; at most %d workers and %d gateways fit",
 		strerror(-error), BPF_WORKER_COUNT_MAX, BPF_GATEWAY_COUNT_MAX);
 	return STATUS_SYSTEM;
+}
+
+enum status classifier_maps_add(
+	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems)
+{
+	const __u8 present = 1;
+	int error = add_config(maps->config, &wanted->config);
+
+	for (size_t i = 0; i < wanted->gateway_count && error == 0; i++)
+		error = add_entry(maps->gateways, &wanted->gateways_be[i], &present);
+	if (error == 0)
+		error = add_workers(maps, wanted);
+	return error == 0 ? STATUS_OK : add_failed(error, problems);
+}
+
+enum status classifier_maps_add_these(
+	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems)
+{
+	int error = add_workers(maps, wanted);
+
+	return error == 0 ? STATUS_OK : add_failed(error, problems);
 }

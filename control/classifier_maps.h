@@ -54,4 +54,13 @@ enum status classifier_maps_remove(
 enum status classifier_maps_add(
 	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems);
 
+/*
+ * The same two steps for the workers in `wanted` alone, whatever else is in the maps: in time that does not grow with
+ * their number. Gateways and configuration are left as they are.
+ */
+enum status classifier_maps_remove_these(
+	const struct classifier_maps *maps, struct classifier_wanted *wanted, struct problems *problems);
+enum status classifier_maps_add_these(
+	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems);
+
 #endif

@@ -659,6 +659,38 @@ static void contradicting_workers_are_refused_and_change_nothing(void **state)
 		assert_open(fixture, i);
 }
 
+/* What classifier_apply() would do, for one worker beside the others. */
+static void worker_comes_goes_and_leaves_its_address_to_another_one_by_one(void **state)
+{
+	struct fixture *fixture = *state;
+	struct classifier_change change = {.worker = fixture->workers[2]};
+
+	fixture->desired.worker_count = 2;
+	apply(fixture, 0);
+	change.ifindex = if_nametoindex("w2");
+	assert_int_equal(attached("w2", BPF_TC_INGRESS), 0);
+	assert_int_equal(classifier_claim(fixture->classifier, change.ifindex, "w2", &fixture->problems), STATUS_OK);
+	assert_closed(fixture, 2);
+	assert_int_equal(classifier_change(fixture->classifier, &change, 1, HOST, &fixture->problems), STATUS_OK);
+	for (int i = 0; i < WORKER_COUNT; i++)
+		assert_open(fixture, i);
+	assert_true(classifier_is_open(fixture->classifier, change.ifindex, 7003, WORKER_ADDRESS));
+	assert_false(classifier_is_open(fixture->classifier, change.ifindex, 7001, WORKER_ADDRESS));
+
+	/* The same interface, now with a worker of another VPC. */
+	change.worker.admitted = false;
+	assert_int_equal(classifier_change(fixture->classifier, &change, 1, HOST, &fixture->problems), STATUS_OK);
+	assert_closed(fixture, 2);
+	fixture->workers[2].vni = change.worker.vni = 7009;
+	change.worker.admitted = true;
+	assert_int_equal(classifier_change(fixture->classifier, &change, 1, HOST, &fixture->problems), STATUS_OK);
+	for (int i = 0; i < WORKER_COUNT; i++)
+		assert_open(fixture, i);
+	assert_int_equal(map_entry_count("workers"), WORKER_COUNT);
+	assert_int_equal(map_entry_count("deliveries"), WORKER_COUNT);
+	assert_int_equal(fixture->problems.count, 0);
+}
+
 static void device_of_another_kind_is_refused_and_workers_stay_closed(void **state)
 {
 	struct fixture *fixture = *state;
@@ -733,6 +765,7 @@ int main(void)
 		classifier_unit_test(two_workers_may_swap_their_interfaces),
 		classifier_unit_test(filters_of_others_are_left_alone),
 		classifier_unit_test(contradicting_workers_are_refused_and_change_nothing),
+		classifier_unit_test(worker_comes_goes_and_leaves_its_address_to_another_one_by_one),
 		classifier_unit_test(device_of_another_kind_is_refused_and_workers_stay_closed),
 		classifier_unit_test(vxlan_device_that_was_deleted_is_made_again),
 		classifier_unit_test(detach_all_leaves_nothing),
