@@ -130,11 +130,13 @@ void session_set_state(struct nat_shard *shard, struct session *session, unsigne
 /* How long it may be idle, by its state and its workspace's timers. */
 static inline uint32_t session_timeout_ticks(const struct session *session, const struct table_workspace *workspace)
 {
-	if (UNLIKELY(session->flags & SESSION_DOUBTFUL))
-		return workspace->timeout_transitory_ticks;
 	if (session->state == SESSION_UDP_ANSWERED && (session->flags & SESSION_DNS))
 		return workspace->timeout_dns_ticks;
-	return workspace->timeout_ticks[session->state];
+	const uint32_t ticks = workspace->timeout_ticks[session->state];
+	/* A RST that does not fit shortens the time of its state, and never lengthens it. */
+	if (UNLIKELY(session->flags & SESSION_DOUBTFUL) && ticks > workspace->timeout_transitory_ticks)
+		return workspace->timeout_transitory_ticks;
+	return ticks;
 }
 
 #endif

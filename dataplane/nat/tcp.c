@@ -83,8 +83,10 @@ void tcp_advance(struct nat_shard *shard, struct session *session, const struct 
 		if (reset_fits(session, tcp, packet->tcp_flags, outbound)) {
 			shard->counters->sessions_closed += session->state != SESSION_TCP_RESET;
 			session_set_state(shard, session, SESSION_TCP_RESET);
-		} else {
+		} else if ((session->flags & SESSION_DOUBTFUL) == 0) {
+			/* The short time begins now: a forged one does not end at once what was long idle. */
 			session->flags |= SESSION_DOUBTFUL;
+			session->last_tick = shard->now_tick;
 		}
 		return;
 	}

@@ -344,7 +344,7 @@ static void rfc7857_2_only_a_reset_that_fits_closes(void **state)
 	in.sequence = 9999;
 	assert_true(passes(fixture, in));
 	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(active(fixture), 0); /* doubtful and silent: four minutes since the last packet */
+	assert_int_equal(active(fixture), 0); /* doubtful and silent: four minutes since the first such RST */
 	established(fixture, 40001);
 	const struct session *session = &fixture->shard->sessions[0];
 	for (uint32_t i = 0; session->state == SESSION_FREE; i++)
@@ -354,6 +354,36 @@ static void rfc7857_2_only_a_reset_that_fits_closes(void **state)
 	in.sequence = 7001;
 	assert_true(passes(fixture, in));
 	fixture_pass(fixture, SECOND_NS);
+	assert_int_equal(active(fixture), 0);
+}
+
+static void rfc7857_2_a_forged_reset_does_not_end_at_once_what_was_long_idle(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct seen out = established(fixture, 40000);
+	struct description in = reply_to(&out);
+	in.payload_bytes = 0;
+	in.tcp_flags = TCP_RST;
+	in.sequence = 9999; /* 7001 would fit */
+	fixture_pass(fixture, 3600 * SECOND_NS);
+	assert_true(passes(fixture, in));
+	fixture_pass(fixture, 230 * SECOND_NS);
+	assert_int_equal(active(fixture), 1);
+	assert_true(passes(fixture, in)); /* a second one changes nothing */
+	fixture_pass(fixture, 12 * SECOND_NS);
+	assert_int_equal(active(fixture), 0);
+}
+
+static void a_reset_that_does_not_fit_never_lengthens_the_time_of_a_state(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct seen out = sent(fixture, tcp(40000, TCP_SYN, 1000));
+	struct description in = reply_to(&out);
+	in.payload_bytes = 0;
+	in.tcp_flags = TCP_RST;
+	in.sequence = 9999;
+	assert_true(passes(fixture, in));
+	fixture_pass(fixture, 32 * SECOND_NS); /* an unanswered SYN has 30 s, not the four minutes after a RST */
 	assert_int_equal(active(fixture), 0);
 }
 
@@ -654,6 +684,8 @@ int main(void)
 		TEST(rfc5382_2_simultaneous_open_is_established),
 		TEST(rfc5382_4_an_unsolicited_syn_is_dropped_in_silence),
 		TEST(rfc7857_2_only_a_reset_that_fits_closes),
+		TEST(rfc7857_2_a_forged_reset_does_not_end_at_once_what_was_long_idle),
+		TEST(a_reset_that_does_not_fit_never_lengthens_the_time_of_a_state),
 		TEST(rfc5382_10_icmp_errors_are_translated_and_end_nothing),
 		TEST(icmp_errors_from_a_worker_speak_of_the_egress_ip),
 		TEST(a_reused_vni_never_matches_old_sessions),
