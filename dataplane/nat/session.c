@@ -122,8 +122,10 @@ uint32_t session_find_reply(
 		} else {
 			const uint32_t leader =
 				session_find_mapped_port(shard, reply->egress, reply->port, reply->protocol, hash);
-			if (leader != INDEX_NONE)
-				return find_in_mapping(shard, leader, reply);
+			const uint32_t index =
+				leader != INDEX_NONE ? find_in_mapping(shard, leader, reply) : INDEX_NONE;
+			if (index != INDEX_NONE)
+				return index;
 			mapping = POLICY_MAPPING_ENDPOINT_DEPENDENT;
 		}
 	}

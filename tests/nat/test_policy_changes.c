@@ -83,6 +83,23 @@ static void a_changed_mapping_mode_leaves_the_live_sessions(void **state)
 	}
 }
 
+/* Its port may now be a mapping's, which has sessions with others. */
+static void a_session_of_the_mapping_mode_before_keeps_its_answers(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->draft.workspaces[0].mapping_udp = POLICY_MAPPING_ENDPOINT_DEPENDENT;
+	fixture_apply(fixture);
+	const struct seen out = sent(fixture, udp(40000, REMOTE));
+	fixture->draft.workspaces[0].mapping_udp = POLICY_MAPPING_ENDPOINT_INDEPENDENT;
+	fixture_apply(fixture);
+	fixture->shard->port_first = out.source_port;
+	fixture->shard->port_count = 1;
+	const struct seen other = sent(fixture, udp(40001, REMOTE_2));
+	assert_int_equal(other.source_port, out.source_port);
+	assert_int_equal(sent(fixture, reply_to(&out)).destination_port, 40000);
+	assert_int_equal(sent(fixture, reply_to(&other)).destination_port, 40001);
+}
+
 static void a_lowered_limit_ends_nothing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -153,6 +170,7 @@ int main(void)
 		TEST(a_new_rule_stops_new_sessions_and_leaves_the_live_ones),
 		TEST(a_changed_timer_holds_for_live_sessions_too),
 		TEST(a_changed_mapping_mode_leaves_the_live_sessions),
+		TEST(a_session_of_the_mapping_mode_before_keeps_its_answers),
 		TEST(a_lowered_limit_ends_nothing),
 		TEST(a_removed_cidr_cuts_its_workers_off_both_ways),
 		TEST(an_egress_ip_that_moves_takes_no_session_along),
