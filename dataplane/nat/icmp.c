@@ -97,7 +97,9 @@ static void embedded_rewrite(const struct embedded *embedded, bool source, uint3
 	uint8_t *field = embedded->l4 + offset;
 	if (embedded->protocol == PROTOCOL_UDP && load_be16(field) == 0)
 		return;
-	checksum_update(field, icmp ? port_delta : address_delta + port_delta);
+	const uint16_t checksum = checksum_apply(load_be16(field), icmp ? port_delta : address_delta + port_delta);
+	/* What a sender of UDP computes as zero it sends as ones: zero would say that none was made (RFC 768). */
+	store_be16(field, checksum == 0 && embedded->protocol == PROTOCOL_UDP ? 0xffff : checksum);
 }
 
 /* The error's own header: address, TTL, and the ICMP checksum anew, since it

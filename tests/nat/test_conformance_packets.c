@@ -210,6 +210,27 @@ static void rfc5508_5_errors_are_translated_with_what_they_quote_both_ways(void 
 	}
 }
 
+/* The sender of a UDP packet whose checksum came out as zero has sent ones: what it is quoted says so, too. */
+static void rfc5508_5_a_quoted_udp_checksum_never_becomes_zero(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct description about = as_seen_outside(udp(40000, REMOTE, 5000), &out);
+	const struct description outer = unreachable(true, ROUTER, out.source);
+	unsigned ones = 0;
+	for (uint32_t checksum = 1; checksum <= UINT16_MAX; checksum++) {
+		struct frame frame;
+		frame_build_icmp_error(&frame, &outer, &about, 0);
+		store_be16(frame.packet.data + 34 + 8 + 20 + UDP_CHECKSUM_OFFSET, (uint16_t)checksum);
+		quote_cut(&frame, 28);
+		assert_int_equal(fixture_run(fixture, &frame), PACKET_FORWARD);
+		const uint16_t quoted = load_be16(frame_read(&frame).l4 + ICMP_HEADER_BYTES + 20 + UDP_CHECKSUM_OFFSET);
+		assert_int_not_equal(quoted, 0);
+		ones += quoted == UINT16_MAX;
+	}
+	assert_true(ones >= 1);
+}
+
 static void rfc5508_6_errors_hairpin_as_the_packets_they_are_about(void **state)
 {
 	struct fixture *fixture = *state;
@@ -629,6 +650,7 @@ int main(void)
 		TEST(rfc5508_3_what_an_error_carries_is_checked_as_far_as_it_came),
 		TEST(rfc5508_4_an_error_about_no_session_is_dropped_in_silence),
 		TEST(rfc5508_5_errors_are_translated_with_what_they_quote_both_ways),
+		TEST(rfc5508_5_a_quoted_udp_checksum_never_becomes_zero),
 		TEST(rfc5508_6_errors_hairpin_as_the_packets_they_are_about),
 		TEST(rfc4787_12_no_error_ends_a_mapping),
 		TEST(rfc5508_7_no_error_refreshes_a_session),
