@@ -29,7 +29,8 @@ def main():
     objects = output / "fuzz_objects"
     objects.mkdir(parents=True, exist_ok=True)
     # The small limits stand before the root: they take the place of the contract's.
-    flags = FLAGS + SANITIZE + ["-fsanitize-coverage-ignorelist=tests/sim/fuzz_coverage.ignore", "-Itests/sim/small", "-I."]
+    flags = FLAGS + SANITIZE + ["-fsanitize-coverage-ignorelist=tests/sim/fuzz_coverage.ignore"]
+    flags += ["-Itests/sim/small", "-I."]
     sources = sorted((root / "dataplane/nat").glob("*.c"))
     sources += [path for path in sorted((root / "tests/sim").glob("*.c")) if path.name not in PROGRAMS]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:

@@ -26,7 +26,7 @@
 #include "tests/sim/wire.h"
 #include "tests/sim/world.h"
 
-enum { PORTS_MAX = 4, SEEDS = 16, TUPLES = 4, STATES_MAX = 1 << 22, TIMEOUT_S = 100 };
+enum { PORTS_MAX = 4, SEEDS_MAX = 16, TUPLES = 4, STATES_MAX = 1 << 22, TIMEOUT_S = 100 };
 enum { VNI_ABSENT = 0, VNI_ACME = 1, VNI_GLOBEX = 2 };
 
 #define IP_X WORLD_IP(203, 0, 113, 1)
@@ -72,7 +72,7 @@ struct search {
 	uint64_t transitions;
 	struct ghost ghosts[TUPLES];
 	unsigned config;
-	uint64_t seeds[SEEDS][2];
+	uint64_t seeds[SEEDS_MAX][2];
 	unsigned ports; /* per egress IP */
 	const char *problem;
 };
@@ -319,12 +319,28 @@ static bool goes_out(struct search *search, uint32_t vni, uint32_t remote)
 	return made;
 }
 
-static void comes_in(struct search *search, uint32_t address, unsigned port, uint32_t remote)
+/* An ICMP error about a packet of `about_bytes` at `about`. */
+static uint32_t unreachable(uint8_t *ip, uint32_t from, uint32_t to, const uint8_t *about, uint32_t about_bytes)
 {
-	uint8_t ip[64];
+	memset(ip + WIRE_IP, 0, 8);
+	ip[WIRE_IP] = 3;
+	ip[WIRE_IP + 1] = 1;
+	memcpy(ip + WIRE_IP + 8, about, about_bytes);
+	wire_ip_header(ip, WIRE_IP + 8 + about_bytes, WIRE_ICMP, from, to);
+	wire_seal_l4(ip);
+	return WIRE_IP + 8 + about_bytes;
+}
+
+/* What a remote sends to an egress IP and port: an answer, or an error about what came from there. */
+static void comes_in(struct search *search, uint32_t address, unsigned port, uint32_t remote, bool error)
+{
+	uint8_t ip[128], about[64];
 	const uint16_t egress_port = (uint16_t)(search->world->shard->port_first + port);
-	struct world_frame *frame =
-		send(search, PORT_OUTSIDE, ip, udp(ip, remote, REMOTE_PORT, address, egress_port), 0);
+	uint32_t ip_bytes = udp(ip, remote, REMOTE_PORT, address, egress_port);
+	if (error)
+		ip_bytes =
+			unreachable(ip, remote, address, about, udp(about, address, egress_port, remote, REMOTE_PORT));
+	struct world_frame *frame = send(search, PORT_OUTSIDE, ip, ip_bytes, 0);
 	if (frame->packet.verdict == PACKET_FORWARD) {
 		const uint8_t *udp_header = frame->packet.data + WIRE_ETHERNET + WIRE_IP;
 		const uint32_t vni = wire_get32(udp_header + 12) / 256;
@@ -333,7 +349,9 @@ static void comes_in(struct search *search, uint32_t address, unsigned port, uin
 			ghost->ip != (address == IP_Y) || ghost->port != port)
 			search->problem = "P2: a reply reached somebody who did not ask";
 		const uint8_t *inner = frame->packet.data + WIRE_TUNNEL;
-		if (wire_get32(inner + 16) != WORKER || wire_get16(inner + 22) != WORKER_PORT)
+		const uint8_t *spoken_of = error ? inner + WIRE_IP + 8 : inner;
+		if (wire_get32(inner + 16) != WORKER || wire_get32(spoken_of + (error ? 12 : 16)) != WORKER ||
+			wire_get16(spoken_of + (error ? 20 : 22)) != WORKER_PORT)
 			search->problem = "P2: a reply reached another address than asked";
 	}
 	world_frame_free(search->world, frame);
@@ -403,7 +421,7 @@ enum { OPERATIONS_OUT = 4 };
 
 static unsigned operations_in(const struct search *search)
 {
-	return 2 * search->ports * 2;
+	return 2 * search->ports * 2 * 2;
 }
 
 static const char *operation_text(const struct search *search, unsigned operation, char text[80])
@@ -418,8 +436,9 @@ static const char *operation_text(const struct search *search, unsigned operatio
 	operation -= OPERATIONS_OUT;
 	if (operation >= operations_in(search))
 		return changes[operation - operations_in(search)];
-	snprintf(text, 80, "remote %u answers to %s port %u", operation % 2, operation / 2 < search->ports ? "X" : "Y",
-		operation / 2 % search->ports);
+	snprintf(text, 80, "remote %u sends %s to %s port %u", operation % 2,
+		operation / 2 % 2 != 0 ? "an ICMP error" : "an answer", operation / 4 < search->ports ? "X" : "Y",
+		operation / 4 % search->ports);
 	return text;
 }
 
@@ -430,8 +449,8 @@ static bool operate(struct search *search, unsigned operation)
 		return goes_out(search, operation / 2 + 1, remote_of(operation % 2));
 	operation -= OPERATIONS_OUT;
 	if (operation < operations_in(search)) {
-		comes_in(search, operation / 2 < search->ports ? IP_X : IP_Y, operation / 2 % search->ports,
-			remote_of(operation % 2));
+		comes_in(search, operation / 4 < search->ports ? IP_X : IP_Y, operation / 4 % search->ports,
+			remote_of(operation % 2), operation / 2 % 2 != 0);
 		return false;
 	}
 	operation -= operations_in(search);
@@ -463,7 +482,7 @@ static bool expand(struct search *search, uint32_t number)
 	state->image = NULL;
 	for (unsigned operation = 0; operation < OPERATIONS_OUT + operations_in(search) + CHANGES + 2; operation++) {
 		bool more = true;
-		for (unsigned seed = 0; seed < SEEDS && more; seed++) {
+		for (unsigned seed = 0; seed < 4 * search->ports && more; seed++) {
 			image_put(&search->image, image);
 			memcpy(search->ghosts, search->states[number].ghosts, sizeof(search->ghosts));
 			search->config = search->states[number].key.rest >> 1 & 31;
@@ -548,7 +567,7 @@ int main(int argc, char **argv)
 	search.buckets = calloc(2 * STATES_MAX, sizeof(uint32_t));
 	if (search.states == NULL || search.buckets == NULL)
 		abort();
-	for (unsigned seed = 0; seed < SEEDS; seed++)
+	for (unsigned seed = 0; seed < SEEDS_MAX; seed++)
 		for (unsigned word = 0; word < 2; word++)
 			search.seeds[seed][word] = hash_mix(seed * 2 + word + 1);
 	world->shard->stale_sequence = world->shard->limits_sequence = tables_now(&search)->sequence;

@@ -58,7 +58,7 @@ static void workspace_settings(struct model_workspace *of, struct random *random
 	if (random_one_in(random, 3))
 		of->limits.fragments_held = 1 + random_below(random, 8);
 	if (random_one_in(random, 3))
-		of->limits.packets_per_second = 20 + 20 * random_below(random, 20);
+		of->limits.packets_per_second = 10 + 10 * random_below(random, 20);
 	if (random_one_in(random, 3))
 		of->limits.bytes_per_second = 4000 + 4000 * random_below(random, 20);
 }

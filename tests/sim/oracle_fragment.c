@@ -144,6 +144,10 @@ enum drop_reason fragment_follows(struct oracle *oracle, struct judgement *of, b
 	EACH_ENTRY (oracle, it)
 		if (it->serial == datagram->session)
 			of->entry = it;
+	/* The same worker may have a new session with the same remote: the fragment may follow that, or be lost. */
+	if (of->entry == NULL && of->seen->reason != DROP_FRAGMENT)
+		of->entry = find_inside(oracle, datagram->tuple.vni, datagram->protocol, datagram->tuple.inside,
+			datagram->tuple.inside_port, datagram->tuple.remote, datagram->tuple.remote_port);
 	if (datagram->is != KNOWN || of->entry == NULL)
 		return DROP_FRAGMENT;
 	if (!alive(oracle, of->entry) || of->entry->vpc > datagram->begun || of->entry->egress > datagram->begun ||
@@ -181,6 +185,7 @@ void fragment_first_known(struct oracle *oracle, struct judgement *of, bool outb
 	struct parts *datagram = of->datagram;
 	datagram->is = KNOWN;
 	datagram->session = of->entry->serial;
+	datagram->tuple = *of->entry;
 	datagram->new_id = wire_get16(of->packet + 4);
 	for (uint32_t i = 0; i < datagram->held_count; i++) {
 		struct held *held = datagram->held[i];

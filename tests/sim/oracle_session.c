@@ -77,11 +77,6 @@ bool alive(const struct oracle *oracle, const struct entry *entry)
 		return false;
 	if (!vpc_contains(oracle, vpc, entry->inside) || !vtep_trusted(oracle, entry->vtep))
 		return false;
-	/* A workspace whose mapping mode changes begins anew with that protocol. */
-	const struct policy_workspace *workspace =
-		RECORDS(oracle, policy_workspace, POLICY_WORKSPACES) + vpc->workspace_index;
-	if (independent(workspace, entry->protocol) != (entry->mapping != 0))
-		return false;
 	if ((vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0)
 		return entry->worker == 0;
 	const int worker = worker_of(oracle, vpc, entry->inside);
@@ -128,19 +123,25 @@ struct entry *find_inside(struct oracle *oracle, uint32_t vni, uint8_t protocol,
 	return NULL;
 }
 
-/* Filtering is address- and port-dependent: a reply belongs to the session with that remote, or to none. */
+/*
+ * Filtering is address- and port-dependent: a reply belongs to the session with that remote, or to none. Where a change
+ * of the mapping mode has left two, the one of the mode in force has it.
+ */
 struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egress, uint16_t egress_port,
 	uint32_t remote, uint16_t remote_port)
 {
-	struct entry *dead = NULL;
+	const struct policy_egress_ip *ip = egress_of(oracle, egress, egress_port);
+	const struct policy_workspace *owner =
+		ip == NULL ? NULL : RECORDS(oracle, policy_workspace, POLICY_WORKSPACES) + ip->workspace_index;
+	struct entry *other = NULL;
 	EACH_ENTRY (oracle, entry)
 		if (entry->egress_address == egress && entry->egress_port == egress_port &&
 			entry->protocol == protocol && entry->remote == remote && entry->remote_port == remote_port) {
-			if (alive(oracle, entry))
+			if (owner != NULL && independent(owner, protocol) == (entry->mapping != 0))
 				return entry;
-			dead = entry;
+			other = entry;
 		}
-	return dead;
+	return other;
 }
 
 /* Ports are dealt to the shards in turns of 32, from 1024 up; of a shared address only the workspace's own. */
@@ -209,6 +210,16 @@ static const struct session *record_of(const struct oracle *oracle, const struct
 	return NULL;
 }
 
+/* Has the workspace sessions of the protocol that were made under the other mapping mode? */
+static bool both_kinds(struct oracle *oracle, const struct judgement *of)
+{
+	EACH_ENTRY (oracle, entry)
+		if (entry->workspace == of->workspace && entry->protocol == of->wire.protocol &&
+			(entry->mapping != 0) != independent(of->of, of->wire.protocol))
+			return true;
+	return false;
+}
+
 /*
  * A new session's egress IP and port, as the core chose them: one of the workspace's own IPs in service, a free port of
  * the slice, and the worker's own IP as long as that has one. Refused only when nothing is free anywhere.
@@ -241,7 +252,8 @@ static enum drop_reason choose(struct oracle *oracle, struct judgement *of, stru
 		}
 		home_left = home_left || home == NULL || !home->not [i];
 	}
-	if (!active || !free)
+	/* While sessions of both mapping modes live side by side, a free port may go unseen. */
+	if (!active || !free || (record == NULL && of->seen->reason == DROP_PORTS_EXHAUSTED && both_kinds(oracle, of)))
 		return active ? DROP_PORTS_EXHAUSTED : DROP_NO_EGRESS_IP;
 	if (!own)
 		of->bad_choice = "it has no egress IP in service of its workspace";
@@ -270,38 +282,59 @@ static bool tallied(const struct policy_limits *limits)
 	return limits->sessions_per_remote != 0 || limits->worker_sessions != 0 || limits->worker_half_open != 0;
 }
 
+/* So many count, and so many more may still be counted though they are nobody's: then the core decides. */
+static bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason)
+{
+	return limit != 0 && (own >= limit || (own + remains >= limit && of->seen->reason == reason));
+}
+
 static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgement *of)
 {
 	const struct policy_limits *limits = &of->of->limits;
 	const struct wire *wire = &of->wire;
-	uint32_t sessions = 0, opening = 0, of_worker = 0, opening_of_worker = 0, to_remote = 0;
+	const bool tcp = wire->protocol == WIRE_TCP;
+	struct {
+		uint32_t all, half_open, of_worker, half_open_of_worker, to_remote;
+	} own = {0}, remains = {0}, *count;
 	EACH_ENTRY (oracle, entry) {
-		if (entry->workspace != of->workspace)
-			continue;
-		sessions++;
-		opening += half_open(entry);
 		const bool same = entry->tallied && entry->vni == wire->vni && entry->inside == wire->source;
-		of_worker += same;
-		opening_of_worker += same && half_open(entry);
-		to_remote += entry->tallied && entry->remote == wire->destination &&
-			     entry->remote_port == wire->destination_port && entry->protocol == wire->protocol;
+		count = entry->workspace == of->workspace ? &own : &remains;
+		count->all++;
+		count->half_open += half_open(entry);
+		if (count == &remains && alive(oracle, entry))
+			continue; /* another's, and his alone */
+		count->of_worker += same;
+		count->half_open_of_worker += same && half_open(entry);
+		count->to_remote += entry->tallied && entry->remote == wire->destination &&
+				    entry->remote_port == wire->destination_port && entry->protocol == wire->protocol;
 	}
-	if (limits->sessions != 0 && sessions >= limits->sessions)
+	if (limits->sessions != 0 && own.all >= limits->sessions)
 		return DROP_LIMIT_SESSIONS;
 	const uint32_t free = oracle->config.sessions_max - oracle_session_count(oracle);
-	if (sessions >= limits->sessions_guaranteed / oracle->config.shard_count && free <= promised(oracle))
+	if (own.all >= limits->sessions_guaranteed / oracle->config.shard_count && free <= promised(oracle))
 		return free == 0 ? DROP_SESSIONS_EXHAUSTED : DROP_LIMIT_SESSIONS;
-	if (limits->half_open != 0 && wire->protocol == WIRE_TCP && opening >= limits->half_open)
+	if (limits->half_open != 0 && tcp && own.half_open >= limits->half_open)
 		return DROP_LIMIT_HALF_OPEN;
 	if (!spend(&allowance_of(oracle, of)->sessions, cost_ns(limits->new_sessions_per_second)))
 		return DROP_LIMIT_SESSION_RATE;
-	if ((limits->worker_sessions != 0 && of_worker >= limits->worker_sessions) ||
-		(limits->sessions_per_remote != 0 && to_remote >= limits->sessions_per_remote))
+	if (reached(of, limits->worker_sessions, own.of_worker, remains.of_worker, DROP_LIMIT_SESSIONS) ||
+		reached(of, limits->sessions_per_remote, own.to_remote, remains.to_remote, DROP_LIMIT_SESSIONS))
 		return DROP_LIMIT_SESSIONS;
-	if (limits->worker_half_open != 0 && wire->protocol == WIRE_TCP &&
-		opening_of_worker >= limits->worker_half_open)
+	if (tcp && reached(of, limits->worker_half_open, own.half_open_of_worker, remains.half_open_of_worker,
+			   DROP_LIMIT_HALF_OPEN))
 		return DROP_LIMIT_HALF_OPEN;
 	return DROP_NONE;
+}
+
+/* A session of the mapping that an inside address and port has now. */
+static struct entry *mapping_of(struct oracle *oracle, const struct wire *wire)
+{
+	EACH_ENTRY (oracle, other)
+		if (other->mapping != 0 && !other->superseded && other->vni == wire->vni &&
+			other->inside == wire->source && other->inside_port == wire->source_port &&
+			other->protocol == wire->protocol)
+			return other;
+	return NULL;
 }
 
 enum drop_reason create(struct oracle *oracle, struct judgement *of)
@@ -341,15 +374,12 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		.hairpin = egress_of(oracle, wire->destination, ANY_PORT) != NULL,
 		.tallied = tallied(&of->of->limits),
 	};
-	struct entry *leader = NULL;
-	if (independent(of->of, wire->protocol))
-		EACH_ENTRY (oracle, other)
-			if (other->mapping != 0 && !other->superseded && other->vni == wire->vni &&
-				other->inside == wire->source && other->inside_port == wire->source_port &&
-				other->protocol == wire->protocol)
-				leader = other;
+	struct entry *leader = independent(of->of, wire->protocol) ? mapping_of(oracle, wire) : NULL;
+	/* Its mapping serves this remote, too: unless it drains, or the other mapping mode has left somebody there. */
 	if (leader != NULL && alive(oracle, leader) &&
-		egress_by_serial(oracle, leader->egress)->state == POLICY_EGRESS_ACTIVE) {
+		egress_by_serial(oracle, leader->egress)->state == POLICY_EGRESS_ACTIVE &&
+		find_outside(oracle, wire->protocol, leader->egress_address, leader->egress_port, wire->destination,
+			wire->destination_port) == NULL) {
 		entry.egress = leader->egress;
 		entry.egress_address = leader->egress_address;
 		entry.egress_port = leader->egress_port;
@@ -370,7 +400,7 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 				other->superseded = true;
 	const struct entry *twin = find_outside(
 		oracle, entry.protocol, entry.egress_address, entry.egress_port, entry.remote, entry.remote_port);
-	if (twin != NULL && alive(oracle, twin))
+	if (twin != NULL && (twin->mapping != 0) == (entry.mapping != 0))
 		of->bad_choice = "another session has the same egress address, port and remote";
 	*place = entry;
 	if (place == oracle->entries + oracle->entries_ever)

@@ -62,6 +62,7 @@ struct parts { /* a fragmented datagram */
 	uint16_t id, new_id;
 	uint8_t protocol;
 	uint64_t workspace, session; /* serials */
+	struct entry tuple;	     /* that session, as it was */
 	uint64_t begun;		     /* what has a later serial came after its first piece */
 	bool seen[8192];	     /* units of 8 bytes */
 	uint32_t seen_count, total;  /* total 0: its end has not been seen */

@@ -155,6 +155,16 @@ static bool judge(struct sim *sim, const struct shot *shot, struct world_frame *
 	return problem == NULL || wrong(sim, problem);
 }
 
+/* Which records are in use, so that what upkeep ends can be told. */
+static void note_used(struct sim *sim)
+{
+	const struct nat_shard *shard = sim->world->shard;
+	for (uint32_t i = 0; i < shard->sessions_max; i++)
+		sim->session_used[i] = shard->sessions[i].state != SESSION_FREE;
+	for (uint32_t i = 0; i < DATAGRAMS_MAX; i++)
+		sim->datagram_used[i] = shard->fragments.deadlines[i] != UINT32_MAX;
+}
+
 /* Runs a batch through the core, then each packet of it through the oracle. */
 static bool process(struct sim *sim, uint32_t count)
 {
@@ -186,6 +196,7 @@ static bool process(struct sim *sim, uint32_t count)
 			world_frame_free(world, frames[i]);
 	if (!fine)
 		return false;
+	note_used(sim);
 	const char *problem = world_law(world);
 	if (problem == NULL && world->counts->sessions_active != oracle_session_count(sim->oracle))
 		problem = "the core has another number of sessions than the oracle";
@@ -199,10 +210,6 @@ static bool upkeep_once(struct sim *sim)
 	const struct fragments *fragments = &shard->fragments;
 	const uint64_t ended = world->counts->sessions_expired + world->counts->sessions_stale;
 	const uint32_t datagrams = fragments->index.count;
-	for (uint32_t i = 0; i < shard->sessions_max; i++)
-		sim->upkeep_used[i] = shard->sessions[i].state != SESSION_FREE;
-	for (uint32_t i = 0; datagrams > 0 && i < DATAGRAMS_MAX; i++)
-		sim->datagram_used[i] = fragments->deadlines[i] != UINT32_MAX;
 	nat_upkeep(world->shard, &world->view, world->now_ns);
 	const char *problem = NULL;
 	struct world_frame *made[WORLD_FRAMES];
@@ -223,14 +230,17 @@ static bool upkeep_once(struct sim *sim)
 	}
 	if (ended != world->counts->sessions_expired + world->counts->sessions_stale)
 		for (uint32_t i = 0; i < shard->sessions_max && problem == NULL; i++)
-			if (sim->upkeep_used[i] && shard->sessions[i].state == SESSION_FREE)
+			if (sim->session_used[i] && shard->sessions[i].state == SESSION_FREE)
 				problem = oracle_ended(sim->oracle, &shard->sessions[i]);
-	for (uint32_t i = 0; datagrams > 0 && i < DATAGRAMS_MAX && problem == NULL; i++) {
+	for (uint32_t i = 0; datagrams != fragments->index.count && i < DATAGRAMS_MAX && problem == NULL; i++) {
 		const struct datagram *of = &fragments->datagrams[i];
 		if (sim->datagram_used[i] && fragments->deadlines[i] == UINT32_MAX)
 			problem = oracle_datagram_ended(
 				sim->oracle, of->source, of->destination, of->vni, of->id, of->protocol);
 	}
+	if (ended != world->counts->sessions_expired + world->counts->sessions_stale ||
+		datagrams != fragments->index.count)
+		note_used(sim);
 	for (uint32_t i = 0; i < made_count; i++) {
 		const struct packet *packet = &made[i]->packet;
 		const struct oracle_seen seen = {

@@ -36,7 +36,7 @@ struct sim {
 	struct traffic traffic;
 	struct shot shots[NAT_BATCH_MAX];
 	uint64_t handle, packets;
-	bool upkeep_used[ORACLE_SESSIONS_MAX], datagram_used[DATAGRAMS_MAX];
+	bool session_used[ORACLE_SESSIONS_MAX], datagram_used[DATAGRAMS_MAX];
 	bool broken; /* the adjacency is not the ordinary one */
 	struct {
 		char text[200];

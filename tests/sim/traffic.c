@@ -290,6 +290,8 @@ static bool outside_says(struct traffic *traffic, struct shot *shot, struct says
 		.df = one_in(traffic, 2),
 		.no_checksum = one_in(traffic, 8),
 		.tag = shot->tag,
+		/* In the name of one of our own addresses: whom it reaches may since have come to it from behind. */
+		.untagged = view->remote / 256 == WORLD_IP(203, 0, 113, 0) / 256,
 	};
 	if (says.protocol == WIRE_TCP) {
 		uint32_t lost = (uint32_t)random_next(traffic->random);
@@ -367,7 +369,7 @@ static void icmp_shot(struct traffic *traffic, struct shot *shot)
 	}
 	about.payload_bytes %= 120;
 	const uint32_t dice = below(traffic, 30);
-	about.untagged = dice == 8 || dice == 9; /* it will speak of somebody else */
+	about.untagged = about.untagged || dice == 8 || dice == 9; /* it will speak of somebody else */
 	const uint32_t quote_bytes = spoil_quote(traffic, dice, quote, put_ip(quote, &about));
 	outer.payload_bytes = (uint16_t)quote_bytes;
 	outer.df = one_in(traffic, 2);
@@ -483,12 +485,17 @@ static void plain_shot(struct traffic *traffic, struct shot *shot, bool inside, 
 	struct says says;
 	if (inside || !outside_says(traffic, shot, &says))
 		says = inside_says(traffic, shot);
-	says.untagged = untagged;
+	says.untagged = says.untagged || untagged;
 	says.df = says.df && !fragments;
 	if (untagged || says.options != 0) /* too big to be cut: would open a session and tell nobody by what port */
 		says.payload_bytes %= 800;
-	if (fragments)
+	if (fragments) {
 		says.payload_bytes = (uint16_t)(says.payload_bytes + 60);
+		if (shot->in_port == PORT_INSIDE)
+			says.id %= 64; /* so that those of different workers are alike; one remote never repeats one */
+		else
+			says.id = traffic->next_id++;
+	}
 	const struct flow *flow = &traffic->flows[shot->flow];
 	const uint32_t ip_bytes = put_ip(ip, &says);
 	wrap(traffic, shot, flow->vpc, model_vtep(flow->host), ip, ip_bytes);

@@ -58,6 +58,7 @@ struct traffic {
 	struct flow flows[FLOWS];
 	struct view views[VIEWS];
 	unsigned view_count;
+	uint16_t next_id; /* of fragmented packets from outside */
 	struct shot later[LATER];
 	unsigned later_count;
 };
