@@ -60,6 +60,16 @@ static void serve_config(void *context, const struct evkeyvalq *query, struct ht
 		answer->code = 404;
 		return;
 	}
+	if (evhttp_find_header(query, "sources") != NULL) {
+		char *text = model_print_with_sources(daemon->config.desired->model);
+
+		if (text == NULL)
+			answer->code = 500;
+		else
+			evbuffer_add(answer->body, text, strlen(text));
+		free(text);
+		return;
+	}
 	evbuffer_add(answer->body, daemon->config.desired->text, strlen(daemon->config.desired->text));
 }
 

@@ -170,7 +170,10 @@ static json_t *workspace_json(const struct daemon *daemon, const struct workspac
 	json_t *json = json_pack("{s:s, s:b, s:i}", "id", row->id, "configured", row->model != NULL,
 		"workers_on_this_host", (int)row->worker_count);
 	json_t *egress = json_array(), *draining = json_array();
+	char source[SOURCE_TEXT_SIZE_BYTES];
 
+	if (row->model != NULL)
+		json_object_set_new(json, "source", json_string(model_source_text(&row->model->source, source)));
 	for (size_t i = 0; row->model != NULL && i < row->model->draining_ip_count; i++)
 		json_array_append_new(draining, api_address_json(row->model->draining_ips[i]));
 	for (size_t i = 0; row->model != NULL && i < row->model->egress_ip_count; i++)

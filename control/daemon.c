@@ -147,6 +147,7 @@ static struct revision_basis daemon_basis(const struct daemon *daemon)
 		.shared_pool = desired != NULL ? &desired->shared_pool : &daemon->shared_pool,
 		.in_force = in_force != NULL ? &in_force->shared_pool : NULL,
 		.now_s = daemon_steady_unix_s(daemon),
+		.api_directory = state_api_path(daemon->state),
 	};
 }
 
@@ -249,6 +250,7 @@ bool daemon_reload(struct daemon *daemon)
 {
 	struct daemon_config *config = &daemon->config;
 	const struct revision_basis basis = daemon_basis(daemon);
+	struct config_directories directories = {0};
 	struct revision *revision;
 	struct problems warnings = {0};
 	char notice[96];
@@ -257,7 +259,8 @@ bool daemon_reload(struct daemon *daemon)
 		(unsigned long long)(daemon_monotonic_ns() / 1000));
 	notify_send(notice);
 	problems_clear(&config->errors);
-	if (revision_load(daemon->config_path, &basis, &revision, &config->errors, &warnings) == STATUS_OK) {
+	if (revision_load(daemon->config_path, &basis, &revision, &directories, &config->errors, &warnings) ==
+		STATUS_OK) {
 		config->file_valid = true;
 		problems_clear(&config->warnings);
 		config->warnings = warnings;
@@ -271,6 +274,8 @@ bool daemon_reload(struct daemon *daemon)
 		log_error(&daemon->log, "the configuration is not valid, nothing was changed file=%s errors=%zu",
 			daemon->config_path, config->errors.count + config->errors.dropped_count);
 	}
+	watch_include(daemon->watch, &directories);
+	config_directories_clear(&directories);
 	notify_send("READY=1");
 	return config->file_valid;
 }
@@ -278,7 +283,7 @@ bool daemon_reload(struct daemon *daemon)
 /* At start: the file; else what was in force last; else nothing, and wait for the file. */
 static void daemon_load_first(struct daemon *daemon)
 {
-	const struct revision_basis basis = daemon_basis(daemon);
+	struct revision_basis basis = daemon_basis(daemon);
 	struct revision *revision;
 	struct problems problems = {0}, warnings = {0};
 
@@ -290,7 +295,10 @@ static void daemon_load_first(struct daemon *daemon)
 			daemon->config_path);
 		return;
 	}
-	if (revision_load(state_last_good_path(daemon->state), &basis, &revision, &problems, &warnings) == STATUS_OK) {
+	/* It holds what the API wrote, too. */
+	basis.api_directory = NULL;
+	if (revision_load(state_last_good_path(daemon->state), &basis, &revision, NULL, &problems, &warnings) ==
+		STATUS_OK) {
 		log_warning(
 			&daemon->log, "using the last good configuration file=%s", state_last_good_path(daemon->state));
 		daemon_adopt(daemon, revision, DAEMON_SOURCE_LAST_GOOD);

@@ -102,6 +102,8 @@ void field_allowed_text(const struct field *field, char ret_text[FIELD_WHY_SIZE_
 		[FIELD_MAC] = "must be a unicast MAC address such as 02:00:00:00:00:05",
 		[FIELD_LISTEN] = "must be an address and port such as 127.0.0.1:9464, or off",
 		[FIELD_PROTOCOL] = "must be any, tcp, udp, icmp or an IP protocol number, 1..255",
+		[FIELD_PATTERN] = "must be a path such as conf.d/*.yaml, of 1 to 255 bytes, with wildcards (*, ?, []) "
+				  "in its last part alone",
 		[FIELD_PORTS] = "must be any, a port or a range of ports, such as 443 or 1000-2000, in 1..65535",
 	};
 
@@ -260,6 +262,15 @@ static const char *check_device(const char *text)
 	return NULL;
 }
 
+static const char *check_pattern(const char *text)
+{
+	const char *slash = strrchr(text, '/'), *wildcard = strpbrk(text, "*?[");
+
+	if (!*text || strlen(text) >= INCLUDE_SIZE_BYTES || (slash && !slash[1]))
+		return "";
+	return slash && wildcard && wildcard < slash ? "" : NULL;
+}
+
 /* The place is zeroed, and larger than any text that was found good. */
 static const char *store_text(const char *hint, const char *text, void *place)
 {
@@ -288,6 +299,8 @@ static const char *parse_scalar(const struct field *field, const char *text, boo
 		return store_text(scalar_check_interface(text), text, place);
 	case FIELD_DEVICE:
 		return store_text(check_device(text), text, place);
+	case FIELD_PATTERN:
+		return store_text(check_pattern(text), text, place);
 	case FIELD_IPV4:
 		return scalar_parse_ipv4(text, place);
 	case FIELD_MAC:
@@ -404,6 +417,7 @@ void field_format(const struct field *field, const void *place, char ret_text[FI
 		format_text(place, false, ret_text);
 		break;
 	case FIELD_DEVICE:
+	case FIELD_PATTERN:
 		format_text(place, true, ret_text);
 		break;
 	case FIELD_IPV4:
@@ -438,6 +452,8 @@ size_t field_element_size(const struct field *field)
 {
 	if (field->type == FIELD_MAP)
 		return field->section->record_size_bytes;
+	if (field->type == FIELD_PATTERN)
+		return sizeof(struct model_include);
 	return field->type == FIELD_CIDR ? sizeof(struct model_cidr) : sizeof(uint32_t);
 }
 

@@ -30,7 +30,8 @@ enum field_type {
 	FIELD_MAC,
 	FIELD_LISTEN, /* char [64]; the port, a uint16_t, at `second_offset` */
 	FIELD_PROTOCOL,
-	FIELD_PORTS, /* two uint16_t */
+	FIELD_PORTS,   /* two uint16_t */
+	FIELD_PATTERN, /* of file names; struct model_include */
 };
 
 #define FIELD_NOWHERE UINT32_MAX
@@ -59,6 +60,7 @@ struct field {
 	bool list;
 	bool objects;	    /* list: its elements have identities of their own, which control/plan.c follows */
 	bool needs_restart; /* postern-dataplane takes a change only at its start */
+	bool input_only;    /* says how the model is read and is no part of it: neither printed nor compared */
 };
 
 struct field_section {

@@ -69,7 +69,7 @@ void fields_print_markdown(FILE *out)
 	      "`posternd --check` validates a file and reports every error at once, as `file:line: key: value: what "
 	      "is\n"
 	      "allowed`.\n\n"
-	      "The file is one YAML document of at most 48 MiB, in UTF-8. Anchors, aliases, tags and duplicate keys "
+	      "The file is one YAML document of at most 48 MiB, in UTF-8; what it includes (`include`) counts in. Anchors, aliases, tags and duplicate keys "
 	      "are\n"
 	      "refused, and so are unknown keys. Numbers are decimal, without leading zeros; only `true` and `false` "
 	      "are\n"

@@ -543,6 +543,15 @@ static const struct field file_fields[] = {
 		RANGE(1, 1),
 		VALUE(struct model, version),
 		.doc = "The version of this layout, 1."},
+	{.key = "include",
+		.type = FIELD_PATTERN,
+		RANGE(0, CONFIG_INCLUDE_COUNT_MAX),
+		.default_text = "",
+		LIST(struct model, includes, include_count),
+		.input_only = true,
+		.doc = "Further files, such as conf.d/*.yaml, read in the order of their names; a relative path starts "
+		       "at this file's directory. Each has workspaces and worker_host.workers alone, and at most 4 MiB. "
+		       "Their directories must exist, and are watched."},
 	{.key = "gateway",
 		.type = FIELD_MAP,
 		.section = &gateway_section,

@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/arena.h"
+#include "control/fragments.h"
 #include "control/model_parse.h"
 #include "control/yaml_tree.h"
+
+/* What goes with a main file. */
+struct config_input {
+	bool alone;	      /* what it includes is left out */
+	size_t first_problem; /* of this configuration, among the problems */
+	size_t size_bytes;    /* of the main file */
+	const char *api_directory;
+	struct config_directories *directories;
+};
 
 static struct model *model_new(const char *file)
 {
@@ -34,17 +45,51 @@ void model_free(struct model *model)
 	free(model);
 }
 
+const char *model_source_text(const struct model_source *source, char ret_text[SOURCE_TEXT_SIZE_BYTES])
+{
+	if (source->kind == MODEL_SOURCE_NETLINK)
+		snprintf(ret_text, SOURCE_TEXT_SIZE_BYTES, "netlink");
+	else
+		snprintf(ret_text, SOURCE_TEXT_SIZE_BYTES, "%s%.280s:%u%s",
+			source->kind == MODEL_SOURCE_API ? "api (" : "", source->file ? source->file : "",
+			(unsigned)source->line, source->kind == MODEL_SOURCE_API ? ")" : "");
+	return ret_text;
+}
+
+void config_directories_clear(struct config_directories *directories)
+{
+	for (size_t i = 0; i < directories->count; i++)
+		free(directories->paths[i]);
+	memset(directories, 0, sizeof(*directories));
+}
+
+/* The objects' sources point at the names of their files: these must live as long as the model. */
+static bool adopt_names(struct model *model, struct yaml_tree *main, const struct fragments *fragments)
+{
+	main->file = model->file;
+	for (size_t i = 0; i < fragments->count; i++) {
+		const char *name = fragments->trees[i]->file;
+
+		fragments->trees[i]->file = arena_copy_text(model->arena, name, strlen(name));
+		if (!fragments->trees[i]->file)
+			return false;
+	}
+	return true;
+}
+
 /* The tree's own problems (a duplicate key, an alias) come first, the model's follow: the operator sees all of them at
  * once. */
-static enum status model_from_tree(
-	const struct yaml_tree *tree, struct model **ret_model, struct problems *problems, struct problems *warnings)
+static enum status model_from_tree(struct yaml_tree *tree, const struct fragments *fragments, struct model **ret_model,
+	struct problems *problems, struct problems *warnings)
 {
 	struct model_draft draft = {
 		.model = model_new(tree->file), .tree = tree, .problems = problems, .warnings = warnings};
 
 	if (!draft.model)
 		return STATUS_NO_MEMORY;
-	model_parse(&draft);
+	draft.no_memory = !adopt_names(draft.model, tree, fragments);
+	if (!draft.no_memory)
+		model_parse(&draft);
 	if (!draft.no_memory)
 		model_check(&draft);
 	index_clear(&draft.value_nodes);
@@ -57,46 +102,86 @@ static enum status model_from_tree(
 	return STATUS_OK;
 }
 
-/* The number in "file:12: …"; 0: none. */
-static unsigned long line_number(const char *problem, size_t file_length)
+/* Where a problem stands: the number of its file (0: the main one, or none), then the line. */
+static uint64_t problem_place(const char *problem, const char *file, const struct fragments *fragments)
 {
-	return strlen(problem) > file_length ? strtoul(problem + file_length + 1, NULL, 10) : 0;
+	size_t length = strlen(file);
+
+	if (strncmp(problem, file, length) == 0 && problem[length] == ':')
+		return strtoul(problem + length + 1, NULL, 10);
+	for (size_t i = 0; i < fragments->count; i++) {
+		const char *name = fragments->trees[i]->file;
+
+		length = strlen(name);
+		if (strncmp(problem, name, length) == 0 && problem[length] == ':')
+			return (i + 1) << 32 | strtoul(problem + length + 1, NULL, 10);
+	}
+	return 0;
 }
 
 /*
- * In the file's order, which is the order in which they get mended. Lines of the same number keep theirs: insertion
+ * In the files' order, which is the order in which they get mended. Lines of the same place keep theirs: insertion
  * sort, over at most PROBLEMS_MAX lines that are mostly sorted.
  */
-static void sort_problems(struct problems *problems, size_t first, const char *file)
+static void sort_problems(struct problems *problems, size_t first, const char *file, const struct fragments *fragments)
 {
-	size_t file_length = strlen(file);
+	size_t count = problems->count - first;
+	uint64_t *places;
 
-	for (size_t i = first + 1; i < problems->count; i++) {
-		char *line = problems->lines[i];
-		unsigned long number = line_number(line, file_length);
+	if (count < 2 || !(places = calloc(count, sizeof(*places))))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		char *line = problems->lines[first + i];
+		uint64_t place = problem_place(line, file, fragments);
 		size_t at = i;
 
-		for (; at > first && line_number(problems->lines[at - 1], file_length) > number; at--)
-			problems->lines[at] = problems->lines[at - 1];
-		problems->lines[at] = line;
+		for (; at > 0 && places[at - 1] > place; at--) {
+			places[at] = places[at - 1];
+			problems->lines[first + at] = problems->lines[first + at - 1];
+		}
+		places[at] = place;
+		problems->lines[first + at] = line;
 	}
+	free(places);
 }
 
-enum status config_parse(const char *file, const char *bytes, size_t size_bytes, struct model **ret_model,
+/* Adds the included files to `tree`, and makes a model of all. */
+static enum status model_from_files(struct yaml_tree *tree, const struct config_input *input, struct model **ret_model,
 	struct problems *problems, struct problems *warnings)
 {
+	size_t first_warning = warnings->count;
+	struct fragments fragments = {0};
+	enum status status = STATUS_OK;
+	char *file = strdup(tree->file); /* model_free() may take the tree's away */
+
+	if (!file)
+		return STATUS_NO_MEMORY;
+	if (!input->alone)
+		status = fragments_load(
+			tree, input->size_bytes, input->api_directory, &fragments, input->directories, problems);
+	if (status == STATUS_OK)
+		status = model_from_tree(tree, &fragments, ret_model, problems, warnings);
+	if (status == STATUS_OK) {
+		sort_problems(problems, input->first_problem, file, &fragments);
+		sort_problems(warnings, first_warning, file, &fragments);
+	}
+	fragments_clear(&fragments);
+	free(file);
+	return status;
+}
+
+static enum status parse_and_include(const char *file, const char *bytes, const struct config_input *input,
+	struct model **ret_model, struct problems *problems, struct problems *warnings)
+{
 	size_t count_before = problems->count + problems->dropped_count;
-	size_t first_problem = problems->count, first_warning = warnings->count;
 	struct model *model = NULL;
 	struct yaml_tree *tree = NULL;
-	enum status status = yaml_tree_parse(file, bytes, size_bytes, &tree, problems);
+	enum status status = yaml_tree_parse(file, bytes, input->size_bytes, &tree, problems);
 
 	if (status != STATUS_OK)
 		return status;
-	status = model_from_tree(tree, &model, problems, warnings);
+	status = model_from_files(tree, input, &model, problems, warnings);
 	yaml_tree_free(tree);
-	sort_problems(problems, first_problem, file);
-	sort_problems(warnings, first_warning, file);
 	if (status != STATUS_OK)
 		return status;
 	if (problems->count + problems->dropped_count > count_before) {
@@ -107,16 +192,31 @@ enum status config_parse(const char *file, const char *bytes, size_t size_bytes,
 	return STATUS_OK;
 }
 
-enum status config_load(
-	const char *path, struct model **ret_model, struct problems *problems, struct problems *warnings)
+enum status config_parse(const char *file, const char *bytes, size_t size_bytes, struct model **ret_model,
+	struct problems *problems, struct problems *warnings)
 {
+	const struct config_input input = {.alone = true, .first_problem = problems->count, .size_bytes = size_bytes};
+
+	return parse_and_include(file, bytes, &input, ret_model, problems, warnings);
+}
+
+enum status config_load_all(const char *path, const char *api_directory, struct model **ret_model,
+	struct config_directories *directories, struct problems *problems, struct problems *warnings)
+{
+	struct config_input input = {
+		.first_problem = problems->count, .api_directory = api_directory, .directories = directories};
 	char *bytes = NULL;
-	size_t size_bytes = 0;
-	enum status status = yaml_tree_read_file(path, &bytes, &size_bytes, problems);
+	enum status status = yaml_tree_read_file(path, YAML_FILE_SIZE_MAX_BYTES, &bytes, &input.size_bytes, problems);
 
 	if (status != STATUS_OK)
 		return status;
-	status = config_parse(path, bytes, size_bytes, ret_model, problems, warnings);
+	status = parse_and_include(path, bytes, &input, ret_model, problems, warnings);
 	free(bytes);
 	return status;
+}
+
+enum status config_load(
+	const char *path, struct model **ret_model, struct problems *problems, struct problems *warnings)
+{
+	return config_load_all(path, NULL, ret_model, NULL, problems, warnings);
 }

@@ -22,9 +22,26 @@ struct model_cidr {
 	uint8_t prefix_length_bits;
 };
 
+enum model_source_kind { MODEL_SOURCE_FILE, MODEL_SOURCE_API, MODEL_SOURCE_NETLINK };
+
+/* Who wants an object. */
 struct model_source {
+	enum model_source_kind kind;
 	const char *file; /* owned by the model */
 	uint32_t line;	  /* from 1; 0: not from a file */
+};
+
+enum { CONFIG_INCLUDE_COUNT_MAX = 16, INCLUDE_SIZE_BYTES = 256 };
+
+/* A pattern of `include`. */
+struct model_include {
+	char pattern[INCLUDE_SIZE_BYTES];
+};
+
+/* The directories that a configuration includes files from, to be watched. All zero is none. */
+struct config_directories {
+	char *paths[CONFIG_INCLUDE_COUNT_MAX];
+	size_t count;
 };
 
 /* A worker that the VPC lists as allowed to send, as the gateway sees it. */
@@ -100,7 +117,9 @@ struct model_worker_host {
 };
 
 struct model {
-	uint32_t version; /* 1 */
+	uint32_t version;		/* 1 */
+	struct model_include *includes; /* not printed: what they name is part of the model already */
+	size_t include_count;
 	struct model_gateway gateway;
 	struct model_worker_host worker_host; /* at least one of the two is present */
 	char metrics_address[64];	      /* "127.0.0.1" */
@@ -116,13 +135,27 @@ struct model {
 };
 
 /*
- * Reads, parses and validates FILE. STATUS_INVALID: `problems` has every error, each "file:line: key: value: what is
- * allowed". Warnings (things to know that do not refuse) go to `warnings`. Never applies anything.
+ * Reads, parses and validates FILE with all that it includes, and the fragments of the API in `api_directory` (NULL:
+ * none). `directories` (NULL: not asked for) is filled whatever the outcome is. For the rest see config_load().
+ */
+enum status config_load_all(const char *path, const char *api_directory, struct model **ret_model,
+	struct config_directories *directories, struct problems *problems, struct problems *warnings);
+
+void config_directories_clear(struct config_directories *directories);
+
+/* "conf.d/acme.yaml:3", "api (DIR/acme.json:1)" or "netlink". Returns `ret_text`. */
+enum { SOURCE_TEXT_SIZE_BYTES = 320 };
+const char *model_source_text(const struct model_source *source, char ret_text[SOURCE_TEXT_SIZE_BYTES]);
+
+/*
+ * Reads, parses and validates FILE with all that it includes. STATUS_INVALID: `problems` has every error, each
+ * "file:line: key: value: what is allowed". Warnings (things to know that do not refuse) go to `warnings`. Never
+ * applies anything.
  */
 enum status config_load(
 	const char *path, struct model **ret_model, struct problems *problems, struct problems *warnings);
 
-/* The same from memory; `file` is only for the messages. */
+/* The same from memory; `file` is only for the messages, and nothing is included. */
 enum status config_parse(const char *file, const char *bytes, size_t size_bytes, struct model **ret_model,
 	struct problems *problems, struct problems *warnings);
 
@@ -130,6 +163,9 @@ void model_free(struct model *model);
 
 /* The whole model as YAML that config_load() accepts again, defaults written out. malloc'ed. */
 char *model_print(const struct model *model);
+
+/* The same, with a comment before each object that says where it comes from. */
+char *model_print_with_sources(const struct model *model);
 
 struct shared_pool_table;
 

@@ -48,10 +48,10 @@ void model_draft_add(const struct model_draft *draft, struct problems *problems,
 	va_end(arguments);
 	yaml_node_path(node, path);
 	if (node->kind == YAML_SCALAR)
-		problems_add(problems, "%s:%u: %s: %s: %s", draft->tree->file, node->line, path,
+		problems_add(problems, "%s:%u: %s: %s: %s", node->tree->file, node->line, path,
 			yaml_show_text(node->text, shown), why);
 	else
-		problems_add(problems, "%s:%u: %s%s%s", draft->tree->file, node->line, path, *path ? ": " : "", why);
+		problems_add(problems, "%s:%u: %s%s%s", node->tree->file, node->line, path, *path ? ": " : "", why);
 }
 
 static const char *kind_text(const struct yaml_node *node)
@@ -153,6 +153,7 @@ static void parse_list(struct model_draft *draft, const struct field *field, con
 	size_t size_bytes = field_element_size(field);
 	char *elements = record + field->offset;
 	bool in_place = field->count_offset == FIELD_NOWHERE;
+	size_t index = 0;
 
 	if (node->refused)
 		return;
@@ -175,8 +176,9 @@ static void parse_list(struct model_draft *draft, const struct field *field, con
 		*(void **)(void *)(record + field->offset) = elements;
 		*(size_t *)(void *)(record + field->count_offset) = node->child_count;
 	}
+	/* Not child->index: the elements of included files follow, which count from 0 again. */
 	for (const struct yaml_node *child = node->first; child; child = child->next)
-		parse_element(draft, field, child, elements + size_bytes * child->index);
+		parse_element(draft, field, child, elements + size_bytes * index++);
 }
 
 /* ---- sections ---- */
@@ -190,7 +192,7 @@ static void add_unknown_key(
 
 	yaml_node_path(node, path);
 	if (nearest) {
-		problems_add(draft->problems, "%s:%u: %s: unknown key: did you mean %s?", draft->tree->file,
+		problems_add(draft->problems, "%s:%u: %s: unknown key: did you mean %s?", node->tree->file,
 			node->key_line, path, nearest->key);
 		return;
 	}
@@ -198,7 +200,7 @@ static void add_unknown_key(
 	for (uint32_t i = 0; i < section->field_count && used < sizeof(keys); i++)
 		used += (size_t)snprintf(
 			keys + used, sizeof(keys) - used, "%s%s", i ? ", " : "", section->fields[i].key);
-	problems_add(draft->problems, "%s:%u: %s: unknown key: must be one of %s", draft->tree->file, node->key_line,
+	problems_add(draft->problems, "%s:%u: %s: unknown key: must be one of %s", node->tree->file, node->key_line,
 		path, keys);
 }
 
@@ -207,7 +209,7 @@ static void add_missing_key(struct model_draft *draft, const struct field *field
 	char path[YAML_PATH_SIZE_BYTES];
 
 	yaml_node_path(node, path);
-	problems_add(draft->problems, "%s:%u: %s%s%s: missing: %s", draft->tree->file, node->line, path,
+	problems_add(draft->problems, "%s:%u: %s%s%s: missing: %s", node->tree->file, node->line, path,
 		*path ? "." : "", field->key, field->doc);
 }
 
@@ -234,7 +236,8 @@ static void parse_section(
 	if (section->source_offset != FIELD_NOWHERE) {
 		struct model_source *source = (struct model_source *)(void *)((char *)record + section->source_offset);
 
-		source->file = draft->model->file;
+		source->file = node->tree->file;
+		source->kind = node->tree->from_api ? MODEL_SOURCE_API : MODEL_SOURCE_FILE;
 		source->line = node->line;
 	}
 	for (const struct yaml_node *child = node->first; child; child = child->next) {

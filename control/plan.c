@@ -354,6 +354,8 @@ static void compare_sections(struct planner *planner, const struct field_section
 		const struct field *field = &section->fields[i];
 		char inner[LABEL_SIZE_BYTES];
 
+		if (field->input_only)
+			continue;
 		join_label(label, field->key, is_object, inner);
 		if (field->objects)
 			compare_presence(planner, field, old, new, inner);

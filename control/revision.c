@@ -70,7 +70,7 @@ static enum status revision_derive(struct revision *revision, const struct revis
 }
 
 enum status revision_load(const char *path, const struct revision_basis *basis, struct revision **ret_revision,
-	struct problems *problems, struct problems *warnings)
+	struct config_directories *directories, struct problems *problems, struct problems *warnings)
 {
 	struct revision *revision = calloc(1, sizeof(*revision));
 	enum status status;
@@ -78,7 +78,7 @@ enum status revision_load(const char *path, const struct revision_basis *basis, 
 	if (revision == NULL)
 		return STATUS_NO_MEMORY;
 	revision->reference_count = 1;
-	status = config_load(path, &revision->model, problems, warnings);
+	status = config_load_all(path, basis->api_directory, &revision->model, directories, problems, warnings);
 	if (status == STATUS_OK)
 		status = revision_derive(revision, basis, problems, warnings);
 	if (status != STATUS_OK) {

@@ -24,6 +24,7 @@ struct revision_basis {
 		*shared_pool;			  /* of the revision before, or what is remembered of it; NULL: none */
 	const struct shared_pool_table *in_force; /* what the dataplane works by, if that is known; else NULL */
 	uint64_t now_s;				  /* Unix seconds, of a clock that does not jump */
+	const char *api_directory;		  /* of the fragments of the API; NULL: none */
 };
 
 struct revision {
@@ -38,9 +39,12 @@ struct revision {
 	size_t vni_count;
 };
 
-/* Reads, validates and compiles; one reference. `problems` says everything that is wrong. */
+/*
+ * Reads, validates and compiles; one reference. `problems` says everything that is wrong. `directories` (may be NULL):
+ * what was included from, whatever the outcome is.
+ */
 enum status revision_load(const char *path, const struct revision_basis *basis, struct revision **ret_revision,
-	struct problems *problems, struct problems *warnings);
+	struct config_directories *directories, struct problems *problems, struct problems *warnings);
 
 /* The same configuration at another time: ranges of the shared pool that have drained are gone. */
 enum status revision_renew(struct revision *revision, const struct revision_basis *basis,

@@ -32,11 +32,12 @@ struct state {
 	struct index_slot index_slots[BPF_WORKSPACE_COUNT_MAX];
 	char *shared_pool_text;	  /* as it is on disk; NULL: unknown */
 	char path[PATH_MAX - 64]; /* of DIR/state */
-	char last_good_path[PATH_MAX];
+	char last_good_path[PATH_MAX], api_path[PATH_MAX];
 };
 
 static const char generation_name[] = "generation";
 static const char last_good_name[] = "last-good.yaml";
+static const char api_name[] = "api.d";
 static const char indexes_name[] = "workspace-indexes.json";
 static const char shared_pool_name[] = "shared-pool.json";
 
@@ -182,6 +183,7 @@ enum status state_open(const char *run_dir, struct state **ret_state, struct pro
 		free(state);
 		return STATUS_INVALID;
 	}
+	snprintf(state->api_path, sizeof(state->api_path), "%s/%s", state->path, api_name);
 	snprintf(state->last_good_path, sizeof(state->last_good_path), "%s/%s", state->path, last_good_name);
 	status = state_open_directory(state, run_dir, problems);
 	if (status == STATUS_OK)
@@ -226,6 +228,11 @@ enum status state_generation_next(
 const char *state_last_good_path(const struct state *state)
 {
 	return state->last_good_path;
+}
+
+const char *state_api_path(const struct state *state)
+{
+	return state->api_path;
 }
 
 bool state_has_last_good(const struct state *state)

@@ -31,6 +31,10 @@ enum status state_generation_next(
 
 /* DIR/state/last-good.yaml */
 const char *state_last_good_path(const struct state *state);
+
+/* DIR/state/api.d, whose *.json are merged behind the configuration's files; it need not be there. */
+const char *state_api_path(const struct state *state);
+
 bool state_has_last_good(const struct state *state);
 enum status state_save_last_good(struct state *state, const char *text, struct problems *problems);
 

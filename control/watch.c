@@ -21,10 +21,20 @@ struct watch {
 	watch_changed_fn *changed;
 	void *context;
 	char name[NAME_MAX + 1]; /* of the file, in its directory */
+	int main_watch;		 /* of that directory */
+	int include_watches[CONFIG_INCLUDE_COUNT_MAX];
+	size_t include_count;
+	bool include_missing;
 };
 
 static const uint32_t watch_mask =
 	IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB | IN_ONLYDIR;
+
+/* An included directory counts also as a whole: it may be moved away. */
+static const uint32_t include_mask = IN_MOVE_SELF | IN_DELETE_SELF;
+
+/* Kubernetes replaces all files of a mounted volume at once, by turning this link. */
+static const char volume_link[] = "..data";
 
 static void watch_debounced(evutil_socket_t fd, short what, void *context)
 {
@@ -38,7 +48,13 @@ static bool watch_concerns(const struct watch *watch, const struct inotify_event
 {
 	if (event->mask & (IN_Q_OVERFLOW | IN_IGNORED))
 		return true;
-	return event->len > 0 && strcmp(event->name, watch->name) == 0;
+	for (size_t i = 0; i < watch->include_count; i++) {
+		if (event->wd == watch->include_watches[i])
+			return true;
+	}
+	return event->wd == watch->main_watch && event->len > 0 &&
+	       (watch->include_missing || strcmp(event->name, watch->name) == 0 ||
+		       strcmp(event->name, volume_link) == 0);
 }
 
 static void watch_readable(evutil_socket_t fd, short what, void *context)
@@ -82,7 +98,8 @@ static enum status watch_start(struct watch *watch, const char *path, struct pro
 		return STATUS_INVALID;
 	}
 	strcpy(watch->name, name);
-	if (inotify_add_watch(watch->fd, directory, watch_mask) < 0) {
+	watch->main_watch = inotify_add_watch(watch->fd, directory, watch_mask);
+	if (watch->main_watch < 0) {
 		problems_add(problems,
 			"%s: changes can not be watched: %s: send SIGHUP after each change, or create the "
 			"directory and restart",
@@ -122,6 +139,42 @@ enum status watch_open(struct event_base *base, const char *path, watch_changed_
 	event_add(watch->readable, NULL);
 	*ret_watch = watch;
 	return STATUS_OK;
+}
+
+static bool watch_has(const int *watches, size_t count, int wd)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (watches[i] == wd)
+			return true;
+	}
+	return false;
+}
+
+void watch_include(struct watch *watch, const struct config_directories *directories)
+{
+	int before[CONFIG_INCLUDE_COUNT_MAX];
+	size_t before_count;
+
+	if (watch == NULL)
+		return;
+	before_count = watch->include_count;
+	memcpy(before, watch->include_watches, sizeof(before));
+	watch->include_count = 0;
+	watch->include_missing = false;
+	for (size_t i = 0; i < directories->count; i++) {
+		/* The main file's own directory keeps what is watched there: IN_MASK_ADD. */
+		int wd = inotify_add_watch(watch->fd, directories->paths[i], watch_mask | include_mask | IN_MASK_ADD);
+
+		if (wd < 0)
+			watch->include_missing = true;
+		else if (!watch_has(watch->include_watches, watch->include_count, wd))
+			watch->include_watches[watch->include_count++] = wd;
+	}
+	for (size_t i = 0; i < before_count; i++) {
+		if (before[i] != watch->main_watch &&
+			!watch_has(watch->include_watches, watch->include_count, before[i]))
+			inotify_rm_watch(watch->fd, before[i]);
+	}
 }
 
 void watch_close(struct watch *watch)

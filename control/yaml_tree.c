@@ -42,15 +42,16 @@ static ssize_t read_up_to(int fd, char *bytes, size_t size_bytes)
 	return (ssize_t)used_bytes;
 }
 
-static enum status refuse_size(const char *path, struct problems *problems)
+static enum status refuse_size(const char *path, size_t size_max_bytes, struct problems *problems)
 {
-	problems_add(problems, "%s: the file is larger than %d MiB: a configuration may have at most that", path,
-		YAML_FILE_SIZE_MAX_BYTES / (1024 * 1024));
+	problems_add(problems, "%s: the file is larger than %zu MiB: %s may have at most that", path,
+		size_max_bytes / (1024 * 1024),
+		size_max_bytes == YAML_FRAGMENT_SIZE_MAX_BYTES ? "an included file" : "a configuration");
 	return STATUS_INVALID;
 }
 
-static enum status read_open_file(
-	int fd, const char *path, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems)
+static enum status read_open_file(int fd, const char *path, size_t size_max_bytes, char **ret_bytes,
+	size_t *ret_size_bytes, struct problems *problems)
 {
 	struct stat about;
 	char *bytes;
@@ -64,8 +65,8 @@ static enum status read_open_file(
 		problems_add(problems, "%s: is %s: must be a regular file", path, file_kind_text(about.st_mode));
 		return STATUS_INVALID;
 	}
-	if (about.st_size > YAML_FILE_SIZE_MAX_BYTES)
-		return refuse_size(path, problems);
+	if ((uint64_t)about.st_size > size_max_bytes)
+		return refuse_size(path, size_max_bytes, problems);
 	bytes = malloc((size_t)about.st_size + 1);
 	if (!bytes)
 		return STATUS_NO_MEMORY;
@@ -85,7 +86,8 @@ static enum status read_open_file(
 	return STATUS_OK;
 }
 
-enum status yaml_tree_read_file(const char *path, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems)
+enum status yaml_tree_read_file(
+	const char *path, size_t size_max_bytes, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems)
 {
 	/* O_NONBLOCK: opening a FIFO without a writer must not hang the daemon. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -95,7 +97,7 @@ enum status yaml_tree_read_file(const char *path, char **ret_bytes, size_t *ret_
 		problems_add(problems, "%s: can not be opened: %s", path, strerror(errno));
 		return STATUS_SYSTEM;
 	}
-	status = read_open_file(fd, path, ret_bytes, ret_size_bytes, problems);
+	status = read_open_file(fd, path, size_max_bytes, ret_bytes, ret_size_bytes, problems);
 	close(fd);
 	return status;
 }
@@ -219,6 +221,7 @@ static struct yaml_node *append_node(struct builder *builder, enum yaml_kind kin
 		return NULL;
 	}
 	builder->tree->node_count++;
+	node->tree = builder->tree;
 	node->kind = kind;
 	node->line = (uint32_t)mark->line + 1;
 	node->column = (uint32_t)mark->column + 1;
@@ -420,7 +423,7 @@ enum status yaml_tree_parse(
 	struct builder builder = {.problems = problems, .bytes = bytes, .size_bytes = size_bytes};
 
 	if (size_bytes > YAML_FILE_SIZE_MAX_BYTES)
-		return refuse_size(file, problems);
+		return refuse_size(file, YAML_FILE_SIZE_MAX_BYTES, problems);
 	if (!check_bytes(file, bytes, size_bytes, problems))
 		return STATUS_INVALID;
 	builder.tree = calloc(1, sizeof(*builder.tree));

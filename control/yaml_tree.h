@@ -17,7 +17,8 @@
 #include "control/status.h"
 
 enum {
-	YAML_FILE_SIZE_MAX_BYTES = 48 * 1024 * 1024, /* holds the largest model, printed with all its defaults */
+	YAML_FILE_SIZE_MAX_BYTES = 48 * 1024 * 1024,	/* holds the largest model, printed with all its defaults */
+	YAML_FRAGMENT_SIZE_MAX_BYTES = 4 * 1024 * 1024, /* of an included file */
 	YAML_DEPTH_MAX = 16,
 	YAML_NODE_COUNT_MAX = 3000000,
 	YAML_MAPPING_KEY_COUNT_MAX = 64,
@@ -39,20 +40,23 @@ struct yaml_node {
 	uint32_t key_line;
 	const char *text; /* scalar; without NUL inside */
 	struct yaml_node *parent, *first, *last, *next;
+	const struct yaml_tree *tree; /* the file that it stands in */
 };
 
 struct yaml_tree {
-	const char *file; /* as given, for messages */
+	const char *file; /* as given, for messages; the owner of the tree may put an equal text in its place */
+	bool from_api;	  /* a fragment that the API wrote */
 	struct yaml_node *root;
 	size_t node_count;
 	struct arena arena;
 };
 
 /*
- * Reads a regular file of at most YAML_FILE_SIZE_MAX_BYTES; symbolic links are followed (Kubernetes mounts are made of
+ * Reads a regular file of at most `size_max_bytes`; symbolic links are followed (Kubernetes mounts are made of
  * them), anything else that is not a regular file is refused without being read. `ret_bytes` is malloc'ed.
  */
-enum status yaml_tree_read_file(const char *path, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems);
+enum status yaml_tree_read_file(
+	const char *path, size_t size_max_bytes, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems);
 
 /*
  * STATUS_OK: a tree. Problems that leave a tree to look at (a duplicate key, an alias, a tag) are added to `problems`

@@ -17,7 +17,7 @@
 #include "tools/postern_client.h"
 #include "tools/postern_show.h"
 
-enum { PATH_SIZE_BYTES = 1024, WATCH_INTERVAL_MAX_S = 3600 };
+enum { PATH_SIZE_BYTES = 1024, OPERANDS_ANY = -1, WATCH_INTERVAL_MAX_S = 3600 };
 
 struct arguments {
 	const char *run_dir;
@@ -30,7 +30,7 @@ struct arguments {
 
 struct command {
 	const char *name, *usage, *help;
-	int operand_count;
+	int operand_count; /* OPERANDS_ANY: the command looks itself */
 	int (*run)(const struct arguments *arguments);
 };
 
@@ -164,15 +164,37 @@ static int command_who(const struct arguments *arguments)
 	return ask_and_show(arguments, path, show_who, NULL);
 }
 
+/* What posternd wants now, and where each part of it comes from. */
+static int config_show(const struct arguments *arguments)
+{
+	struct client_answer answer;
+	int code = EXIT_CODE_OK;
+
+	if (!client_ask(arguments->run_dir, "GET", "/v1/config?sources=1", &answer))
+		return EXIT_CODE_UNREACHABLE;
+	if (answer.code == 404) {
+		fprintf(stderr, "postern: posternd has no valid configuration; `postern status` tells why\n");
+		code = EXIT_CODE_FAILED;
+	} else if (answer.code != 200) {
+		code = answer_failed(&answer);
+	} else {
+		fwrite(answer.body, 1, answer.body_bytes, stdout);
+	}
+	free(answer.body);
+	return code;
+}
+
 static int command_config(const struct arguments *arguments)
 {
 	struct problems problems = {0}, warnings = {0};
 	struct model *model;
 	const char *file = arguments->operands[1];
 
-	if (strcmp(arguments->operands[0], "check") != 0) {
-		fprintf(stderr, "postern: config %s: there is only `postern config check FILE.yaml`\n",
-			arguments->operands[0]);
+	if (arguments->operand_count == 1 && strcmp(arguments->operands[0], "show") == 0)
+		return config_show(arguments);
+	if (arguments->operand_count != 2 || strcmp(arguments->operands[0], "check") != 0) {
+		fprintf(stderr,
+			"postern: config: there are `postern config check FILE.yaml` and `postern config show`\n");
 		return EXIT_CODE_USAGE;
 	}
 	if (config_load(file, &model, &problems, &warnings) != STATUS_OK) {
@@ -316,8 +338,9 @@ static const struct command commands[] = {
 	{"drops", "drops [--json]", "why packets were dropped, how many, and what to do", 0, command_drops},
 	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--json]", "who uses this egress IP and port now", 1,
 		command_who},
-	{"config", "config check FILE.yaml", "validate a configuration, tell every error; exit 4 when there is one", 2,
-		command_config},
+	{"config", "config check FILE.yaml | config show",
+		"validate a configuration, exit 4 when there is an error; or print the one in use with its sources",
+		OPERANDS_ANY, command_config},
 	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
 	{"reload", "reload [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
 		command_reload},
@@ -437,7 +460,7 @@ int main(int argc, char *argv[])
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(commands[i].name, argv[optind]) != 0)
 			continue;
-		if (arguments.operand_count != commands[i].operand_count) {
+		if (commands[i].operand_count != OPERANDS_ANY && arguments.operand_count != commands[i].operand_count) {
 			fprintf(stderr, "usage: postern %s\n", commands[i].usage);
 			return EXIT_CODE_USAGE;
 		}

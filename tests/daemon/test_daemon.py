@@ -359,6 +359,51 @@ def a_changed_file_is_taken_and_its_plan_logged(lab):
     assert lab.cli("reload").returncode == 0
 
 
+def included_files_are_watched_and_told_as_sources(lab):
+    os.mkdir(lab.directory + "/conf.d")
+    lab.write(GOOD.replace("version: 1", "version: 1\ninclude: [ conf.d/*.yaml ]"))
+    lab.daemon()
+    fragment = lab.directory + "/conf.d/initech.yaml"
+    text = LARGER.replace(GOOD, "workspaces:\n")
+
+    def put(content):
+        with open(fragment + ".new", "w", encoding="utf-8") as stream:
+            stream.write(content)
+        os.rename(fragment + ".new", fragment)
+
+    put(text)
+    wait_for("the fragment to be taken", lambda: "id: initech" in lab.cli("config", "show").stdout)
+    assert "# from %s:2\n  - id: initech" % fragment in lab.cli("config", "show").stdout
+    rows = json.loads(lab.cli("workspaces", "--json").stdout)["workspaces"]
+    assert [row["source"] for row in rows if row["id"] == "initech"] == [fragment + ":2"], rows
+    put(text.replace("7003", "7001"))
+    wait_for("the bad fragment to be told", lambda: any(fragment + ":3" in line for line in lab.status()["reasons"]))
+    assert "id: initech" in lab.cli("config", "show").stdout
+    os.unlink(fragment)
+    wait_for("the fragment to go", lambda: "id: initech" not in lab.cli("config", "show").stdout)
+    os.rename(lab.directory + "/conf.d", lab.directory + "/conf.d.old")
+    wait_for("the missing directory to be told", lambda: any("conf.d" in line for line in lab.status()["reasons"]))
+    os.mkdir(lab.directory + "/conf.d")
+    put(text)
+    wait_for("the new directory to be taken", lambda: "id: initech" in lab.cli("config", "show").stdout)
+
+
+def fragments_of_the_api_are_merged_and_survive_a_restart(lab):
+    first = lab.daemon()
+    os.makedirs(lab.run_dir + "/state/api.d")
+    fragment = lab.run_dir + "/state/api.d/initech.json"
+    with open(fragment, "w", encoding="utf-8") as stream:
+        json.dump({"workspaces": [{"id": "initech", "egress": {"ips": ["203.0.113.30"]},
+                                   "vpcs": [{"id": "main", "vni": 7003, "cidrs": ["10.0.0.0/16"]}]}]}, stream)
+    assert lab.cli("reload").returncode == 0
+    assert "# from api (%s:1)\n  - id: initech" % fragment in lab.cli("config", "show").stdout
+    first.stop(signal.SIGKILL)
+    lab.daemon()
+    assert "id: initech" in lab.cli("config", "show").stdout
+    lab.write(LARGER)
+    wait_for("the conflict to be told", lambda: any(fragment in line for line in lab.status()["reasons"]))
+
+
 def a_metrics_port_in_use_is_told_and_taken_when_it_is_free(lab):
     with socket.socket() as occupant:
         occupant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -596,6 +641,7 @@ ALONE = [
     the_api_socket_is_for_owner_and_group, a_second_daemon_in_the_same_run_directory_refuses,
     without_any_valid_configuration_it_waits_for_one, a_bad_file_changes_nothing_and_is_told,
     plan_shows_what_would_change_and_changes_nothing, a_changed_file_is_taken_and_its_plan_logged,
+    included_files_are_watched_and_told_as_sources, fragments_of_the_api_are_merged_and_survive_a_restart,
     a_metrics_port_in_use_is_told_and_taken_when_it_is_free, termination_is_clean, after_a_kill_the_next_one_starts,
     damaged_state_files_do_not_stop_it, workspaces_keep_their_shared_ports_over_reloads_and_restarts,
     a_lost_table_of_the_shared_pool_is_told_and_made_anew, a_full_shared_pool_is_an_error_and_changes_nothing,
