@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the command line asks: JSON over HTTP on DIR/posternd.sock.
- *
- *   GET  /v1/status       state, reasons, dataplane, policy, ports, top drops and workspaces
- *   GET  /v1/workspaces   every workspace with its counters
- *   GET  /v1/sessions     live ones; ?workspace= &egress= &remote= &limit=, addresses with or without :PORT
- *   GET  /v1/drops        every reason with count, rate and explanation
- *   GET  /v1/config       the configuration that is wanted, as YAML
- *   POST /v1/reload       422 with the errors when the file is not valid
+ * The API: every table of routes, one per noun. Over DIR/posternd.sock for the command line, and over HTTPS where the
+ * configuration says so. What each route does: docs/openapi.json, which follows these tables.
  *
  * Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_API_H
 #define POSTERN_CONTROL_API_H
 
-#include "control/http_server.h"
+#include "control/api_route.h"
 
-/* For http_server_open_unix(), with the daemon as context. */
-extern const struct http_route api_routes[];
+extern const struct api_routes api_routes;
+
+/* One table per noun, in control/api_NOUN.c. */
+extern const struct api_route api_status_routes[], api_sessions_routes[], api_config_routes[];
 
 #define API_SOCKET_NAME "posternd.sock"
 

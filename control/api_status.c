@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/api.h"
+#include "control/api_request.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/health.h"
@@ -382,9 +384,54 @@ json_t *api_status_json(struct daemon *daemon)
 		json_object_set_new(json, "top_drops", top_drops_json(daemon));
 	}
 	json_object_set_new(json, "worker_host", worker_host_json(daemon));
-	if (daemon->metrics != NULL)
+	if (daemon->metrics_port != 0)
 		json_object_set_new(json, "metrics",
 			json_sprintf("http://%s:%u/metrics", daemon->metrics_address, daemon->metrics_port));
 	status_add_workspaces(daemon, json);
 	return json;
 }
+
+/* ---- routes ---- */
+
+static void serve_status(struct daemon *daemon, struct api_request *request)
+{
+	api_answer(request, 200, api_status_json(daemon));
+}
+
+static void serve_drops(struct daemon *daemon, struct api_request *request)
+{
+	api_answer(request, 200, api_drops_json(daemon));
+}
+
+static void serve_workspaces(struct daemon *daemon, struct api_request *request)
+{
+	api_answer(request, 200, api_workspaces_json(daemon));
+}
+
+const struct api_route api_status_routes[] = {
+	{
+		.method = HTTP_METHOD_GET,
+		.pattern = "/v1/status",
+		.permission = API_READ,
+		.serve = serve_status,
+		.summary = "State, reasons, dataplane, policy, ports, top drops and workspaces.",
+		.answer_schema = "Status",
+	},
+	{
+		.method = HTTP_METHOD_GET,
+		.pattern = "/v1/drops",
+		.permission = API_READ,
+		.serve = serve_drops,
+		.summary = "Every reason why packets are dropped, with count, rate and explanation.",
+		.answer_schema = "Drops",
+	},
+	{
+		.method = HTTP_METHOD_GET,
+		.pattern = "/v1/workspaces",
+		.permission = API_READ,
+		.serve = serve_workspaces,
+		.summary = "Every workspace with its counters.",
+		.answer_schema = "Workspaces",
+	},
+	{.pattern = NULL},
+};

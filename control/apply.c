@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/api_wait.h"
 #include "control/apply_host.h"
 #include "control/daemon.h"
 #include "control/state.h"
@@ -232,6 +233,7 @@ static void apply_acknowledged(void *context, const struct rpc_message *ack)
 	else
 		apply_policy_refused(daemon, ack);
 	apply_send_policy(daemon);
+	api_wait_check(daemon);
 }
 
 static void apply_neighbour_wanted(void *context, uint32_t address, uint32_t port)
@@ -313,6 +315,15 @@ void apply_desired_changed(struct daemon *daemon)
 	apply_schedule(daemon);
 }
 
+bool apply_is_in_force(const struct daemon *daemon, uint64_t sequence)
+{
+	const struct daemon_apply *apply = &daemon->apply;
+
+	if (apply->in_force == NULL || apply->in_force->sequence < sequence)
+		return false;
+	return daemon_worker_host(daemon) == NULL || (apply->classifier_done && !apply->dirty);
+}
+
 void apply_reconcile(struct daemon *daemon)
 {
 	uint64_t start_ns = daemon_monotonic_ns();
@@ -322,6 +333,7 @@ void apply_reconcile(struct daemon *daemon)
 	apply_host_classifier(daemon);
 	apply_host_steering(daemon);
 	daemon->apply.duration_ns = daemon_monotonic_ns() - start_ns;
+	api_wait_check(daemon);
 }
 
 void apply_tick(struct daemon *daemon)

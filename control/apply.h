@@ -22,6 +22,9 @@ extern const struct rib_handlers apply_rib_handlers;
 /* config.desired is another one. */
 void apply_desired_changed(struct daemon *daemon);
 
+/* Has the desired revision of that number, or a later one, been put in force everywhere on this machine? */
+bool apply_is_in_force(const struct daemon *daemon, uint64_t sequence);
+
 /* Each second. */
 void apply_tick(struct daemon *daemon);
 

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "control/api.h"
+#include "control/api_request.h"
+#include "control/api_wait.h"
 #include "control/apply.h"
 #include "control/dataplane_client.h"
 #include "control/health.h"
@@ -64,27 +66,24 @@ const struct model_worker_host *daemon_worker_host(const struct daemon *daemon)
 
 /* ---- configuration ---- */
 
-/* The old server goes on when the new address can not be had. */
+/* The old address goes on when the new one can not be had. */
 static void daemon_listen(struct daemon *daemon)
 {
 	const struct model *model = daemon->config.desired->model;
-	struct http_server *server = NULL;
 
 	problems_clear(&daemon->metrics_problems);
-	if (daemon->metrics != NULL && model->metrics_port == daemon->metrics_port &&
-		strcmp(model->metrics_address, daemon->metrics_address) == 0)
+	if (model->metrics_port == daemon->metrics_port && strcmp(model->metrics_address, daemon->metrics_address) == 0)
 		return;
-	if (model->metrics_port != 0 &&
-		http_server_open_tcp(daemon->base, &daemon->log, model->metrics_address, model->metrics_port,
-			metrics_routes, daemon, &server, &daemon->metrics_problems) != STATUS_OK) {
+	if (model->metrics_port == 0)
+		http_server_stop(daemon->metrics);
+	else if (http_server_listen_tcp(daemon->metrics, model->metrics_address, model->metrics_port,
+			 &daemon->metrics_problems) != STATUS_OK) {
 		log_problems(&daemon->log, LOG_LEVEL_ERROR, &daemon->metrics_problems);
 		return;
 	}
-	http_server_close(daemon->metrics);
-	daemon->metrics = server;
 	daemon->metrics_port = model->metrics_port;
 	snprintf(daemon->metrics_address, sizeof(daemon->metrics_address), "%s", model->metrics_address);
-	if (server != NULL)
+	if (daemon->metrics_port != 0)
 		log_info(
 			&daemon->log, "metrics at http://%s:%u/metrics", daemon->metrics_address, daemon->metrics_port);
 }
@@ -196,6 +195,7 @@ static void daemon_desire(struct daemon *daemon, struct revision *revision)
 	daemon_log_shared_pool(daemon, basis.shared_pool, &revision->shared_pool);
 	revision_release(daemon->config.desired);
 	daemon->config.desired = revision;
+	revision->sequence = ++daemon->config.sequence;
 	daemon_save_shared_pool(daemon);
 }
 
@@ -385,6 +385,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 	apply_tick(daemon);
 	if (daemon->metrics_problems.count > 0 && daemon->config.desired != NULL)
 		daemon_listen(daemon);
+	api_wait_check(daemon);
 	daemon_log_health(daemon);
 	if (daemon->watchdog)
 		notify_send("WATCHDOG=1");
@@ -452,9 +453,38 @@ static enum status daemon_remember_shared_pool(struct daemon *daemon)
 	return status;
 }
 
-static enum status daemon_start(struct daemon *daemon, struct problems *problems)
+static enum status daemon_open_server(struct daemon *daemon, const char *name, const struct api_routes *routes,
+	struct api_endpoint **ret_endpoint, struct http_server **ret_server)
+{
+	struct http_server_options options = {.log = &daemon->log, .handlers = &api_request_handlers, .name = name};
+
+	*ret_endpoint = calloc(1, sizeof(**ret_endpoint));
+	if (*ret_endpoint == NULL)
+		return STATUS_NO_MEMORY;
+	(*ret_endpoint)->daemon = daemon;
+	(*ret_endpoint)->routes = *routes;
+	options.context = *ret_endpoint;
+	return http_server_open(daemon->base, &options, ret_server);
+}
+
+static enum status daemon_open_servers(struct daemon *daemon, struct problems *problems)
 {
 	char path[PATH_MAX];
+	enum status status =
+		daemon_open_server(daemon, API_SOCKET_NAME, &api_routes, &daemon->api_endpoint, &daemon->api);
+
+	if (status == STATUS_OK)
+		status = daemon_open_server(
+			daemon, "metrics.listen", &metrics_routes, &daemon->metrics_endpoint, &daemon->metrics);
+	if (status != STATUS_OK)
+		return status;
+	daemon->metrics_endpoint->metrics = true;
+	snprintf(path, sizeof(path), "%s/%s", daemon->options.run_dir, API_SOCKET_NAME);
+	return http_server_listen_unix(daemon->api, path, problems);
+}
+
+static enum status daemon_start(struct daemon *daemon, struct problems *problems)
+{
 	enum status status = daemon_resolve_paths(daemon, problems);
 
 	if (status == STATUS_OK)
@@ -465,8 +495,7 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 		status = rib_open(daemon->base, &daemon->log, &apply_rib_handlers, daemon, &daemon->rib, problems);
 	if (status != STATUS_OK)
 		return status;
-	snprintf(path, sizeof(path), "%s/%s", daemon->options.run_dir, API_SOCKET_NAME);
-	status = http_server_open_unix(daemon->base, &daemon->log, path, api_routes, daemon, &daemon->api, problems);
+	status = daemon_open_servers(daemon, problems);
 	if (status != STATUS_OK)
 		return status;
 	if (watch_open(daemon->base, daemon->config_path, daemon_changed, daemon, &daemon->watch,
@@ -490,6 +519,7 @@ enum status daemon_open(const struct daemon_options *options, struct daemon **re
 		return STATUS_NO_MEMORY;
 	daemon->options = *options;
 	daemon->sessions.fd = -1;
+	TAILQ_INIT(&daemon->api_waiting);
 	daemon->start_unix_s = daemon_unix_s();
 	daemon->start_monotonic_ns = daemon_monotonic_ns();
 	log_open(&daemon->log, options->log_level);
@@ -513,6 +543,8 @@ void daemon_close(struct daemon *daemon)
 		return;
 	http_server_close(daemon->api);
 	http_server_close(daemon->metrics);
+	free(daemon->api_endpoint);
+	free(daemon->metrics_endpoint);
 	watch_close(daemon->watch);
 	dataplane_client_close(daemon->client);
 	rib_close(daemon->rib);

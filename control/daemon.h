@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "control/classifier.h"
 #include "control/counters_view.h"
@@ -22,6 +23,7 @@
 #include "control/status.h"
 #include "dataplane/contract/rpc.h"
 
+struct api_endpoint;
 struct classifier;
 struct dataplane_client;
 struct event;
@@ -42,6 +44,7 @@ enum daemon_source { DAEMON_SOURCE_NONE, DAEMON_SOURCE_FILE, DAEMON_SOURCE_LAST_
 /* What the file says, and what became of it. */
 struct daemon_config {
 	struct revision *desired;  /* NULL: there is none */
+	uint64_t sequence;	   /* the last one given to a desired revision */
 	enum daemon_source source; /* of `desired` */
 	bool file_valid;
 	struct problems errors; /* of the file as it is now */
@@ -102,7 +105,9 @@ struct daemon {
 	struct rib *rib;
 	struct dataplane_client *client; /* NULL: no gateway on this machine */
 	struct classifier *classifier;	 /* NULL: no worker host, or it could not be opened */
-	struct http_server *api, *metrics;
+	struct api_endpoint *api_endpoint, *metrics_endpoint;
+	struct http_server *api, *metrics;     /* the Unix socket's; metrics.listen's, NULL until it is wanted */
+	TAILQ_HEAD(, api_request) api_waiting; /* control/api_wait.h */
 	char metrics_address[64];
 	uint16_t metrics_port;
 	struct problems metrics_problems;

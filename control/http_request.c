@@ -32,13 +32,36 @@ static bool has_control_character(const char *line)
 	return false;
 }
 
+static const char *const method_texts[] = {
+	[HTTP_METHOD_GET] = "GET",
+	[HTTP_METHOD_HEAD] = "HEAD",
+	[HTTP_METHOD_POST] = "POST",
+	[HTTP_METHOD_PUT] = "PUT",
+	[HTTP_METHOD_PATCH] = "PATCH",
+	[HTTP_METHOD_DELETE] = "DELETE",
+	[HTTP_METHOD_OTHER] = "",
+};
+
+static const char *const field_names[HTTP_FIELD_COUNT] = {
+	[HTTP_FIELD_CONTENT_LENGTH] = "Content-Length",
+	[HTTP_FIELD_CONTENT_TYPE] = "Content-Type",
+	[HTTP_FIELD_AUTHORIZATION] = "Authorization",
+	[HTTP_FIELD_IF_MATCH] = "If-Match",
+	[HTTP_FIELD_IF_NONE_MATCH] = "If-None-Match",
+};
+
+const char *http_method_text(enum http_method method)
+{
+	return method_texts[method];
+}
+
 static enum http_method method_of(const char *text)
 {
-	if (strcmp(text, "GET") == 0)
-		return HTTP_METHOD_GET;
-	if (strcmp(text, "HEAD") == 0)
-		return HTTP_METHOD_HEAD;
-	return strcmp(text, "POST") == 0 ? HTTP_METHOD_POST : HTTP_METHOD_OTHER;
+	for (unsigned method = 0; method < HTTP_METHOD_OTHER; method++) {
+		if (strcmp(text, method_texts[method]) == 0)
+			return method;
+	}
+	return HTTP_METHOD_OTHER;
 }
 
 /* METHOD SP TARGET SP VERSION, one space each. */
@@ -80,7 +103,7 @@ static int length_parse(const char *value, size_t *ret_length_bytes)
 	return 0;
 }
 
-static int field_parse(char *line, bool *length_seen, struct http_request *request)
+static int field_parse(char *line, struct http_request *request)
 {
 	char *colon = strchr(line, ':'), *value, *end;
 
@@ -94,18 +117,20 @@ static int field_parse(char *line, bool *length_seen, struct http_request *reque
 		end[-1] = '\0';
 	if (strcasecmp(line, "Transfer-Encoding") == 0)
 		return NOT_IMPLEMENTED;
-	if (strcasecmp(line, "Content-Length") != 0)
-		return 0;
-	if (*length_seen)
-		return BAD_REQUEST;
-	*length_seen = true;
-	return length_parse(value, &request->body_bytes);
+	for (unsigned field = 0; field < HTTP_FIELD_COUNT; field++) {
+		if (strcasecmp(line, field_names[field]) != 0)
+			continue;
+		if (request->fields[field] != NULL)
+			return BAD_REQUEST;
+		request->fields[field] = value;
+		return field == HTTP_FIELD_CONTENT_LENGTH ? length_parse(value, &request->body_bytes) : 0;
+	}
+	return 0;
 }
 
 int http_request_parse(char *head, size_t length_bytes, struct http_request *ret_request)
 {
 	struct http_request request = {0};
-	bool length_seen = false;
 	char *rest = head, *line;
 	int code;
 
@@ -123,7 +148,7 @@ int http_request_parse(char *head, size_t length_bytes, struct http_request *ret
 			*ret_request = request;
 			return 0;
 		}
-		code = field_parse(line, &length_seen, &request);
+		code = field_parse(line, &request);
 	}
 	return code;
 }

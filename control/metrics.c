@@ -3,13 +3,13 @@
 
 #include <dirent.h>
 #include <event2/buffer.h>
-#include <event2/http.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "control/api_request.h"
 #include "control/daemon.h"
 #include "control/health.h"
 #include "control/metrics_text.h"
@@ -343,36 +343,72 @@ enum status metrics_write(struct daemon *daemon, struct evbuffer *body)
 
 /* ---- routes ---- */
 
-static void serve_metrics(void *context, const struct evkeyvalq *query, struct http_answer *answer)
+static const char plain_text[] = "text/plain; charset=utf-8";
+
+static void serve_metrics(struct daemon *daemon, struct api_request *request)
 {
-	answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
-	if (metrics_write(context, answer->body) != STATUS_OK)
-		answer->code = 500;
+	struct evbuffer *body = evbuffer_new();
+
+	if (body == NULL || metrics_write(daemon, body) != STATUS_OK)
+		api_answer_error(request, 503, "posternd is out of memory");
+	else
+		api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", body);
+	if (body != NULL)
+		evbuffer_free(body);
 }
 
-static void serve_healthz(void *context, const struct evkeyvalq *query, struct http_answer *answer)
+static void serve_healthz(struct daemon *daemon, struct api_request *request)
 {
-	evbuffer_add_printf(answer->body, "ok\n");
+	struct evbuffer *body = evbuffer_new();
+
+	if (body != NULL)
+		evbuffer_add_printf(body, "ok\n");
+	api_answer_text(request, body != NULL ? 200 : 503, plain_text, body);
+	if (body != NULL)
+		evbuffer_free(body);
 }
 
-static void serve_readyz(void *context, const struct evkeyvalq *query, struct http_answer *answer)
+static void serve_readyz(struct daemon *daemon, struct api_request *request)
 {
+	struct evbuffer *body = evbuffer_new();
 	struct health health;
 
-	health_check(context, &health);
-	if (health.ready) {
-		evbuffer_add_printf(answer->body, "ready\n");
-	} else {
-		answer->code = 503;
-		for (size_t i = 0; i < health.reasons.count; i++)
-			evbuffer_add_printf(answer->body, "%s\n", health.reasons.lines[i]);
-	}
+	health_check(daemon, &health);
+	if (body != NULL && health.ready)
+		evbuffer_add_printf(body, "ready\n");
+	for (size_t i = 0; body != NULL && !health.ready && i < health.reasons.count; i++)
+		evbuffer_add_printf(body, "%s\n", health.reasons.lines[i]);
+	api_answer_text(request, body != NULL && health.ready ? 200 : 503, plain_text, body);
+	if (body != NULL)
+		evbuffer_free(body);
 	health_clear(&health);
 }
 
-const struct http_route metrics_routes[] = {
-	{.path = "/metrics", .serve = serve_metrics},
-	{.path = "/healthz", .serve = serve_healthz},
-	{.path = "/readyz", .serve = serve_readyz},
-	{.path = NULL},
+static const struct api_route routes[] = {
+	{
+		.method = HTTP_METHOD_GET,
+		.pattern = "/metrics",
+		.permission = API_READ,
+		.serve = serve_metrics,
+		.summary = "The metrics, in the text format of Prometheus.",
+	},
+	{
+		.method = HTTP_METHOD_GET,
+		.pattern = "/healthz",
+		.permission = API_PUBLIC,
+		.serve = serve_healthz,
+		.summary = "200 while posternd runs.",
+	},
+	{
+		.method = HTTP_METHOD_GET,
+		.pattern = "/readyz",
+		.permission = API_PUBLIC,
+		.serve = serve_readyz,
+		.summary = "200 when traffic can flow by the configuration that is wanted; else 503 and the reasons.",
+	},
+	{.pattern = NULL},
 };
+
+static const struct api_route *const tables[] = {routes};
+
+const struct api_routes metrics_routes = {.tables = tables, .count = 1};

@@ -7,14 +7,13 @@
 #ifndef POSTERN_CONTROL_METRICS_H
 #define POSTERN_CONTROL_METRICS_H
 
-#include "control/http_server.h"
+#include "control/api_route.h"
 #include "control/status.h"
 
 struct daemon;
 struct evbuffer;
 
-/* For http_server_open_tcp(), with the daemon as context. */
-extern const struct http_route metrics_routes[];
+extern const struct api_routes metrics_routes;
 
 enum status metrics_write(struct daemon *daemon, struct evbuffer *body);
 

@@ -29,6 +29,7 @@ struct revision_basis {
 
 struct revision {
 	unsigned reference_count;
+	uint64_t sequence;	 /* counts up from 1 over all that were desired since the start; 0: was not */
 	struct revision *origin; /* model, text and vnis are its; NULL: its own */
 	struct model *model;
 	char *text; /* model_print(): equal texts are equal configurations */

@@ -48,6 +48,8 @@ static void other_methods_are_told_apart(void **state)
 	assert_int_equal(parse("HEAD / HTTP/1.1\r\n\r\n", &request), 0);
 	assert_int_equal(request.method, HTTP_METHOD_HEAD);
 	assert_int_equal(parse("DELETE / HTTP/1.1\r\n\r\n", &request), 0);
+	assert_int_equal(request.method, HTTP_METHOD_DELETE);
+	assert_int_equal(parse("TRACE / HTTP/1.1\r\n\r\n", &request), 0);
 	assert_int_equal(request.method, HTTP_METHOD_OTHER);
 	assert_int_equal(parse("get / HTTP/1.1\r\n\r\n", &request), 0);
 	assert_int_equal(request.method, HTTP_METHOD_OTHER);
