@@ -105,6 +105,9 @@ void field_allowed_text(const struct field *field, char ret_text[FIELD_WHY_SIZE_
 		[FIELD_PATTERN] = "must be a path such as conf.d/*.yaml, of 1 to 255 bytes, with wildcards (*, ?, []) "
 				  "in its last part alone",
 		[FIELD_PORTS] = "must be any, a port or a range of ports, such as 443 or 1000-2000, in 1..65535",
+		[FIELD_INTERFACES] = "must be the beginning of interface names and a *, such as veth-w*",
+		[FIELD_PATH] = "must be an absolute path of at most 255 characters",
+		[FIELD_ENDPOINT] = "must be unix:/PATH/OF/posternd.sock or https://ADDRESS:PORT",
 	};
 
 	switch (field->type) {
@@ -271,6 +274,46 @@ static const char *check_pattern(const char *text)
 	return slash && wildcard && wildcard < slash ? "" : NULL;
 }
 
+/* One * at the end, and a name before it, so that nobody claims every interface by accident. */
+static const char *check_interfaces(const char *text)
+{
+	char name[INTERFACE_NAME_SIZE_BYTES];
+	size_t length = strlen(text);
+
+	if (length < 2 || length > sizeof(name) || text[length - 1] != '*')
+		return "";
+	memcpy(name, text, length - 1);
+	name[length - 1] = '\0';
+	return scalar_check_interface(name);
+}
+
+static const char *check_path(const char *text)
+{
+	if (text[0] != '/' || strlen(text) >= MODEL_PATH_SIZE_BYTES)
+		return "";
+	for (; *text; text++) {
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			return " (no control characters)";
+	}
+	return NULL;
+}
+
+static const char *check_endpoint(const char *text)
+{
+	char address[SCALAR_SIZE_BYTES];
+	uint16_t port = 0;
+
+	if (strlen(text) >= MODEL_PATH_SIZE_BYTES)
+		return "";
+	if (strncmp(text, "unix:", 5) == 0)
+		return check_path(text + 5);
+	if (strncmp(text, "https://", 8) != 0)
+		return "";
+	if (scalar_parse_listen(text + 8, address, &port) || port == 0)
+		return "";
+	return NULL;
+}
+
 /* The place is zeroed, and larger than any text that was found good. */
 static const char *store_text(const char *hint, const char *text, void *place)
 {
@@ -301,6 +344,12 @@ static const char *parse_scalar(const struct field *field, const char *text, boo
 		return store_text(check_device(text), text, place);
 	case FIELD_PATTERN:
 		return store_text(check_pattern(text), text, place);
+	case FIELD_INTERFACES:
+		return store_text(check_interfaces(text), text, place);
+	case FIELD_PATH:
+		return store_text(check_path(text), text, place);
+	case FIELD_ENDPOINT:
+		return store_text(check_endpoint(text), text, place);
 	case FIELD_IPV4:
 		return scalar_parse_ipv4(text, place);
 	case FIELD_MAC:
@@ -418,6 +467,9 @@ void field_format(const struct field *field, const void *place, char ret_text[FI
 		break;
 	case FIELD_DEVICE:
 	case FIELD_PATTERN:
+	case FIELD_INTERFACES:
+	case FIELD_PATH:
+	case FIELD_ENDPOINT:
 		format_text(place, true, ret_text);
 		break;
 	case FIELD_IPV4:

@@ -30,8 +30,11 @@ enum field_type {
 	FIELD_MAC,
 	FIELD_LISTEN, /* char [64]; the port, a uint16_t, at `second_offset` */
 	FIELD_PROTOCOL,
-	FIELD_PORTS,   /* two uint16_t */
-	FIELD_PATTERN, /* of file names; struct model_include */
+	FIELD_PORTS,	  /* two uint16_t */
+	FIELD_PATTERN,	  /* of file names; struct model_include */
+	FIELD_INTERFACES, /* interface names, "veth-w*" */
+	FIELD_PATH,	  /* absolute; char [MODEL_PATH_SIZE_BYTES] */
+	FIELD_ENDPOINT, /* of another posternd's API, "unix:/path" or "https://192.0.2.1:9465"; char [MODEL_PATH_SIZE_BYTES] */
 };
 
 #define FIELD_NOWHERE UINT32_MAX

@@ -469,6 +469,50 @@ static const struct field worker_fields[] = {
 SECTION(worker_section, "worker_host.workers[]", worker_fields, struct model_worker,
 	offsetof(struct model_worker, source), "A worker on this host.");
 
+static const struct field admission_gateway_fields[] = {
+	{.key = "vtep",
+		.type = FIELD_IPV4,
+		VALUE(struct model_admission_gateway, vtep),
+		.doc = "The gateway's address on the underlay, one of worker_host.gateways."},
+	{.key = "api",
+		.type = FIELD_ENDPOINT,
+		VALUE(struct model_admission_gateway, api),
+		.doc = "Where its posternd answers: the Unix socket in its run directory when that is within reach, or "
+		       "its HTTPS address."},
+};
+SECTION(admission_gateway_section, "worker_host.admission.gateways[]", admission_gateway_fields,
+	struct model_admission_gateway, offsetof(struct model_admission_gateway, source),
+	"A gateway that has to acknowledge.");
+
+static const struct field admission_fields[] = {
+	{.key = "gateways",
+		.type = FIELD_MAP,
+		.section = &admission_gateway_section,
+		RANGE(1, BPF_GATEWAY_COUNT_MAX),
+		LIST(struct model_admission, gateways, gateway_count),
+		.doc = "The gateways to ask, each of worker_host.gateways once."},
+	{.key = "ca",
+		.type = FIELD_PATH,
+		.default_text = "",
+		VALUE(struct model_admission, ca),
+		.doc = "Certificates (PEM) of who signs for the gateways. Required with https."},
+	{.key = "certificate",
+		.type = FIELD_PATH,
+		.default_text = "",
+		VALUE(struct model_admission, certificate),
+		.doc = "This host's certificate (PEM), for the role host:VTEP at the gateways. Required with https."},
+	{.key = "key",
+		.type = FIELD_PATH,
+		.default_text = "",
+		VALUE(struct model_admission, key),
+		.doc = "Its private key (PEM). Required with https."},
+};
+SECTION(admission_section, "worker_host.admission", admission_fields, struct model_admission, FIELD_NOWHERE,
+	"With it a worker opens only when every gateway has acknowledged a policy that lists it, and its sessions end "
+	"with "
+	"it. "
+	"Without it a worker opens when this host's configuration is in force, and the gateways know its VPC alone.");
+
 static const struct field worker_host_fields[] = {
 	{.key = "vtep",
 		.type = FIELD_IPV4,
@@ -484,6 +528,28 @@ static const struct field worker_host_fields[] = {
 		.default_text = "postern-vxlan",
 		VALUE(struct model_worker_host, device),
 		.doc = "The VXLAN device that posternd creates."},
+	{.key = "interfaces",
+		.type = FIELD_INTERFACES,
+		.default_text = "",
+		VALUE(struct model_worker_host, interfaces),
+		.doc = "Interfaces with such names are closed as soon as they appear, before anybody says whose they "
+		       "are."},
+	{.key = "netlink_alias",
+		.type = FIELD_BOOL,
+		.bit = MODEL_NETLINK_ALIAS,
+		.default_text = "false",
+		VALUE(struct model_worker_host, flags),
+		.doc = "Whether a link's alias postern:WORKSPACE/VPC/ADDRESS makes it a worker. An interface that "
+		       "comes "
+		       "back "
+		       "from another network namespace keeps the alias that it was given there: say true only where "
+		       "none does."},
+	{.key = "admission",
+		.type = FIELD_MAP,
+		.section = &admission_section,
+		.default_text = "",
+		VALUE_OPTIONAL(struct model_worker_host, admission, admission.present),
+		.doc = "Who must acknowledge a worker before it opens."},
 	{.key = "workers",
 		.type = FIELD_MAP,
 		.section = &worker_section,
@@ -505,6 +571,12 @@ static const struct field metrics_fields[] = {
 		VALUE(struct model, metrics_address),
 		.second_offset = offsetof(struct model, metrics_port),
 		.doc = "Where Prometheus finds the metrics, over HTTP."},
+	{.key = "per_worker",
+		.type = FIELD_BOOL,
+		.bit = MODEL_METRICS_PER_WORKER,
+		.default_text = "false",
+		VALUE(struct model, metrics_flags),
+		.doc = "Whether there are metrics of each worker too. They are as many as workers come and go."},
 };
 SECTION(metrics_section, "metrics", metrics_fields, struct model, FIELD_NOWHERE, "The metrics endpoint.");
 

@@ -106,14 +106,43 @@ struct model_worker {
 	struct model_source source;
 };
 
+enum { MODEL_PATH_SIZE_BYTES = 256 }; /* of files that the configuration names */
+
+enum model_worker_host_flags {
+	MODEL_NETLINK_ALIAS = 1u << 0, /* a link's alias may make it a worker */
+};
+
+/* Where the gateway with that VTEP takes the names of the workers that it shall let through. */
+struct model_admission_gateway {
+	uint32_t vtep;
+	char api[MODEL_PATH_SIZE_BYTES]; /* "unix:/run/postern/posternd.sock", "https://10.100.0.1:9465" */
+	struct model_source source;
+};
+
+/* Present: a worker opens only when each of the gateways has acknowledged it. */
+struct model_admission {
+	bool present;
+	struct model_admission_gateway *gateways;
+	size_t gateway_count;
+	char ca[MODEL_PATH_SIZE_BYTES], certificate[MODEL_PATH_SIZE_BYTES],
+		key[MODEL_PATH_SIZE_BYTES]; /* for https; else empty */
+};
+
 struct model_worker_host {
 	bool present;
+	uint32_t flags;					/* enum model_worker_host_flags */
+	char interfaces[INTERFACE_NAME_SIZE_BYTES + 1]; /* "veth-w*": claimed as soon as they appear; empty: none */
+	struct model_admission admission;
 	uint32_t vtep;
 	uint32_t *gateways;
 	size_t gateway_count;			/* at least one when present */
 	char device[INTERFACE_NAME_SIZE_BYTES]; /* VXLAN device that posternd creates; default "postern-vxlan" */
 	struct model_worker *workers;
 	size_t worker_count;
+};
+
+enum model_metrics_flags {
+	MODEL_METRICS_PER_WORKER = 1u << 0,
 };
 
 struct model {
@@ -124,6 +153,7 @@ struct model {
 	struct model_worker_host worker_host; /* at least one of the two is present */
 	char metrics_address[64];	      /* "127.0.0.1" */
 	uint16_t metrics_port;		      /* 0: metrics off */
+	uint32_t metrics_flags;		      /* enum model_metrics_flags */
 	struct model_workspace *workspaces;
 	size_t workspace_count;
 	uint32_t *shared_pool_ips;

@@ -507,6 +507,51 @@ static void check_worker(struct checker *checker, struct model_worker *worker)
 		REFUSE(checker, node, "is outside of VPC %s: must be inside one of its cidrs", worker->vpc);
 }
 
+static bool gateway_is_listed(const struct model_worker_host *host, uint32_t vtep)
+{
+	for (size_t i = 0; i < host->gateway_count; i++) {
+		if (host->gateways[i] == vtep)
+			return true;
+	}
+	return false;
+}
+
+static void check_admission(struct checker *checker, const struct model_worker_host *host)
+{
+	const struct model_admission *admission = &host->admission;
+	struct hash_index vteps = {0};
+	bool https = false;
+
+	if (!admission->present)
+		return;
+	for (size_t i = 0; i < admission->gateway_count; i++) {
+		const struct model_admission_gateway *gateway = &admission->gateways[i];
+		const struct yaml_node *node = model_draft_value(checker->draft, &gateway->vtep);
+
+		https = https || strncmp(gateway->api, "https:", 6) == 0;
+		if (!node)
+			continue;
+		if (!gateway_is_listed(host, gateway->vtep))
+			REFUSE(checker, node, "is not in worker_host.gateways: name it there too");
+		take_unique(checker, &vteps, &gateway->vtep, sizeof(gateway->vtep), node, "list a gateway once");
+	}
+	index_clear(&vteps);
+	for (size_t i = 0; i < host->gateway_count; i++) {
+		bool asked = false;
+
+		for (size_t j = 0; j < admission->gateway_count && !asked; j++)
+			asked = admission->gateways[j].vtep == host->gateways[i];
+		if (!asked && model_draft_value(checker->draft, &host->gateways[i]))
+			REFUSE(checker, model_draft_value(checker->draft, &host->gateways[i]),
+				"is not in worker_host.admission.gateways: its workers would be let through without "
+				"its "
+				"word");
+	}
+	if (https && (!admission->ca[0] || !admission->certificate[0] || !admission->key[0]))
+		REFUSE(checker, model_draft_record(checker->draft, admission),
+			"ca, certificate and key: must all be there for a gateway with https");
+}
+
 static void check_worker_host(struct checker *checker)
 {
 	struct model_worker_host *host = &checker->model->worker_host;
@@ -524,6 +569,7 @@ static void check_worker_host(struct checker *checker)
 				"list a gateway once");
 	}
 	index_clear(&gateways);
+	check_admission(checker, host);
 	take_interface(checker, host->device, host);
 	for (size_t i = 0; i < host->worker_count; i++)
 		check_worker(checker, &host->workers[i]);
