@@ -108,39 +108,48 @@ static enum drop_reason within_limits(
 	return DROP_NONE;
 }
 
+/* May a new session join the mapping that this session leads? Its address must still be its own, and in service. */
+static bool joinable(const struct nat_shard *shard, const struct packet *packet, const struct ports_request *request,
+	const struct session *leader)
+{
+	const struct table_egress *egress =
+		policy_egress_owner(request->policy, leader->egress_address, leader->egress_port);
+	return policy_session_live(request->policy, leader, packet->vpc) && egress != NULL &&
+	       egress->state == POLICY_EGRESS_ACTIVE && ports_shareable(shard, request, leader);
+}
+
 static enum drop_reason insert(struct nat_shard *shard, const struct batch *batch, struct packet *packet,
 	const struct table_workspace *workspace, struct session *prototype)
 {
-	const bool icmp = packet->protocol == PROTOCOL_ICMP;
+	const enum policy_mapping mapping = policy_mapping_of(workspace, packet->protocol);
 	enum session_ring ring = SESSION_RING_NONE;
 	uint32_t leader = INDEX_NONE;
-	if (policy_mapping_of(workspace, packet->protocol) == POLICY_MAPPING_ENDPOINT_INDEPENDENT) {
+	struct ports_request request = {
+		.policy = batch->policy,
+		.workspace = workspace,
+		.inside_address = packet->source,
+		.vni = packet->vni,
+		.protocol = packet->protocol,
+		.mixed = session_kinds_mixed(shard, packet->workspace_slot, mapping, packet->protocol),
+		.towards_address = prototype->remote_address,
+		.towards_port = prototype->remote_port,
+	};
+	if (mapping == POLICY_MAPPING_ENDPOINT_INDEPENDENT) {
 		ring = SESSION_RING_NEW;
 		leader =
 			session_find_mapping(shard, packet->source, packet->source_port, packet->vni, packet->protocol);
+	} else {
+		request.remote_address = prototype->remote_address;
+		request.remote_port = prototype->remote_port;
 	}
-	if (leader != INDEX_NONE) {
-		const struct session *of = &shard->sessions[leader];
-		const struct table_egress *egress =
-			policy_egress_owner(batch->policy, of->egress_address, of->egress_port);
-		const bool usable = policy_session_live(batch->policy, of, packet->vpc) && egress != NULL &&
-				    egress->state == POLICY_EGRESS_ACTIVE;
-		ring = usable ? SESSION_RING_JOIN : SESSION_RING_SUPERSEDE;
-	}
+	if (leader != INDEX_NONE)
+		ring = joinable(shard, packet, &request, &shard->sessions[leader]) ? SESSION_RING_JOIN
+										   : SESSION_RING_SUPERSEDE;
 	if (ring == SESSION_RING_JOIN) {
 		prototype->egress_address = shard->sessions[leader].egress_address;
 		prototype->egress_slot = shard->sessions[leader].egress_slot;
 		prototype->egress_port = shard->sessions[leader].egress_port;
 	} else {
-		const struct ports_request request = {
-			.policy = batch->policy,
-			.workspace = workspace,
-			.inside_address = packet->source,
-			.vni = packet->vni,
-			.remote_address = ring == SESSION_RING_NONE ? packet->destination : 0,
-			.remote_port = ring == SESSION_RING_NONE && !icmp ? packet->destination_port : 0,
-			.protocol = packet->protocol,
-		};
 		struct ports_choice choice;
 		const enum ports_result result = ports_allocate(shard, &request, &choice);
 		if (result != PORTS_OK)

@@ -11,6 +11,7 @@ enum {
 	/* Up to 80 % of the ports taken, so many tries fail once in a thousand times. */
 	RANDOM_TRIES = 32,
 	BUILD_BATCH = 32,
+	CONFLICTS_FREE = 32, /* candidates of a map that may be in conflict before that costs as a map does */
 	/* Maps are built at most once per millisecond, after a burst of as many as fit into BUILD_BURST_NS. */
 	BUILD_NS = 1000000,
 	BUILD_BURST_NS = 64 * BUILD_NS,
@@ -100,6 +101,24 @@ static bool port_taken(
 	return key_taken(shard, request, egress, port, key, hash_one(&shard->secret, key));
 }
 
+/* Would an answer meet a session of the other mapping mode? */
+static bool port_conflicts(
+	const struct nat_shard *shard, const struct ports_request *request, uint32_t egress, uint16_t port)
+{
+	if (LIKELY(!request->mixed))
+		return false;
+	const struct session_reply reply = {
+		.egress = egress,
+		.remote = request->towards_address,
+		.port = port,
+		.remote_port = request->towards_port,
+		.protocol = request->protocol,
+	};
+	const struct hash_key key = session_reply_key(&reply, POLICY_MAPPING_ENDPOINT_DEPENDENT);
+	return session_find_reply(shard, &reply, POLICY_MAPPING_ENDPOINT_DEPENDENT, hash_one(&shard->secret, key)) !=
+	       INDEX_NONE;
+}
+
 /* What a map is about. */
 struct map_key {
 	uint32_t egress_address, remote_address;
@@ -166,19 +185,33 @@ static struct port_map *map_build(struct nat_shard *shard, const struct ports_re
 	return map;
 }
 
-static bool map_choose(struct nat_shard *shard, const struct port_map *map, uint16_t *ret_port)
+/* The free port of a word that comes first from a random one on. */
+static uint16_t word_choose(struct nat_shard *shard, uint32_t word, uint64_t free_ports)
+{
+	const unsigned turn = (unsigned)shard_random_below(shard, 64);
+	const uint64_t turned = free_ports >> turn | (turn != 0 ? free_ports << (64 - turn) : 0);
+	return (uint16_t)(word * 64 + ((unsigned)__builtin_ctzll(turned) + turn) % 64);
+}
+
+static bool map_choose(
+	struct nat_shard *shard, const struct ports_request *request, const struct port_map *map, uint16_t *ret_port)
 {
 	if (map->taken >= map->count)
 		return false;
-	uint32_t word = shard_random_below(shard, PORT_MAP_WORDS);
+	uint32_t word = shard_random_below(shard, PORT_MAP_WORDS), conflicts = 0;
 	for (uint32_t i = 0; i < PORT_MAP_WORDS; i++, word = (word + 1) % PORT_MAP_WORDS) {
-		const uint64_t free_ports = ~map->words[word];
-		if (free_ports == 0)
-			continue;
-		const unsigned turn = (unsigned)shard_random_below(shard, 64);
-		const uint64_t turned = free_ports >> turn | (turn != 0 ? free_ports << (64 - turn) : 0);
-		*ret_port = (uint16_t)(word * 64 + ((unsigned)__builtin_ctzll(turned) + turn) % 64);
-		return true;
+		uint64_t free_ports = ~map->words[word];
+		while (free_ports != 0) {
+			const uint16_t port = word_choose(shard, word, free_ports);
+			if (LIKELY(!port_conflicts(shard, request, map->egress_address, port))) {
+				*ret_port = port;
+				return true;
+			}
+			free_ports &= ~(1ull << port % 64);
+			if (++conflicts == CONFLICTS_FREE &&
+				!limits_take_burst(&shard->port_map_ns, BUILD_NS, BUILD_BURST_NS, shard->now_ns))
+				return false;
+		}
 	}
 	return false;
 }
@@ -204,7 +237,8 @@ static bool port_on(struct nat_shard *shard, const struct ports_request *request
 	const struct port_map *map = map_find(shard, &key);
 	for (unsigned attempt = 0; map == NULL && attempt < RANDOM_TRIES; attempt++) {
 		const uint16_t port = span_port(&span, shard_random_below(shard, span.count));
-		if (!port_taken(shard, request, egress->address, port)) {
+		if (!port_taken(shard, request, egress->address, port) &&
+			!port_conflicts(shard, request, egress->address, port)) {
 			*ret_port = port;
 			return true;
 		}
@@ -214,7 +248,7 @@ static bool port_on(struct nat_shard *shard, const struct ports_request *request
 		return false;
 	if (map == NULL)
 		map = map_build(shard, request, &key, &span);
-	return map_choose(shard, map, ret_port);
+	return map_choose(shard, request, map, ret_port);
 }
 
 /* Rendezvous hashing: another IP of the workspace may come or go without moving
@@ -289,4 +323,9 @@ void ports_note(struct nat_shard *shard, const struct session *session, bool tak
 		map->egress_address = 0;   /* random tries do again */
 		shard->port_maps_used--;
 	}
+}
+
+bool ports_shareable(const struct nat_shard *shard, const struct ports_request *request, const struct session *leader)
+{
+	return !port_conflicts(shard, request, leader->egress_address, leader->egress_port);
 }

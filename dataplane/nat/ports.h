@@ -26,6 +26,13 @@ struct ports_request {
 	uint32_t remote_address;      /* both 0 for endpoint-independent mapping */
 	uint16_t remote_port;
 	uint8_t protocol;
+	/*
+	 * There are sessions of the other mapping mode, from before it was changed: then a port is free only if none of
+	 * them waits there for what `towards` sends, the remote of the session to come.
+	 */
+	bool mixed;
+	uint16_t towards_port;
+	uint32_t towards_address;
 };
 
 struct ports_choice {
@@ -42,6 +49,9 @@ enum ports_result {
 
 enum ports_result ports_allocate(
 	struct nat_shard *shard, const struct ports_request *request, struct ports_choice *ret_choice);
+
+/* May the session to come share the egress address and port of its mapping's leader? */
+bool ports_shareable(const struct nat_shard *shard, const struct ports_request *request, const struct session *leader);
 
 /* Is the port one that this shard gives? */
 bool ports_mine(const struct nat_shard *shard, uint16_t port, uint8_t protocol);

@@ -163,6 +163,8 @@ static void session_count(struct nat_shard *shard, const struct session *session
 	if (change > 0 && workspace->sessions < workspace->guaranteed)
 		shard->guaranteed_unused--;
 	workspace->sessions += (uint32_t)change;
+	workspace->kinds[session_kind((uint8_t)session->vni_protocol)][(session->flags & SESSION_MAPPED) != 0] +=
+		(uint32_t)change;
 	shard->counters->sessions_active += (uint64_t)(int64_t)change;
 	shard->counters->workspaces[session->workspace_slot].sessions_active += (uint64_t)(int64_t)change;
 	if ((session->flags & SESSION_TALLIED) == 0)

@@ -24,6 +24,7 @@
 
 #include <string.h>
 
+#include "dataplane/nat/bytes.h"
 #include "dataplane/nat/shard.h"
 
 static inline struct hash_key session_key_inside(
@@ -86,6 +87,21 @@ static inline struct hash_key session_reply_key(const struct session_reply *repl
  * is address- and port-dependent. */
 uint32_t session_find_reply(
 	const struct nat_shard *shard, const struct session_reply *reply, enum policy_mapping mapping, uint64_t hash);
+
+static inline unsigned session_kind(uint8_t protocol)
+{
+	return protocol == PROTOCOL_TCP ? 0 : protocol == PROTOCOL_UDP ? 1 : 2;
+}
+
+/* Has the workspace sessions of the other mapping mode left, which may own ports that lookups by `mapping` do not see?
+ */
+static inline bool session_kinds_mixed(
+	const struct nat_shard *shard, uint32_t workspace_slot, enum policy_mapping mapping, uint8_t protocol)
+{
+	const unsigned kind = session_kind(protocol);
+	return kind != 2 &&
+	       shard->workspaces[workspace_slot].kinds[kind][mapping == POLICY_MAPPING_ENDPOINT_DEPENDENT] != 0;
+}
 
 enum session_ring {
 	SESSION_RING_NONE,	/* endpoint-dependent */

@@ -31,6 +31,8 @@ struct shard_workspace {
 	uint32_t sessions, half_open;
 	uint32_t guaranteed; /* sessions kept free for it, of this shard */
 	uint32_t tallies;
+	/* Sessions by kind: [TCP, UDP, others][mapped]. Both kinds of one are there only after a change of the mode. */
+	uint32_t kinds[3][2];
 	/* Theoretical arrival times of the token buckets (GCRA, limits.h). */
 	uint64_t session_ns, packet_ns, byte_ns, answer_ns;
 };
