@@ -105,6 +105,18 @@ void fixture_apply(struct fixture *fixture)
 	free(snapshot);
 }
 
+void fixture_narrow(struct fixture *fixture)
+{
+	struct policy_draft *draft = &fixture->draft;
+	draft->workspaces[0].egress_count = 1;
+	draft->workspaces[1].egress_first = 1;
+	draft->egress_ips[1] = draft->egress_ips[2];
+	draft->egress_ips[0].port_first = 1024;
+	draft->egress_ips[0].port_last = 1535;
+	draft->counts[POLICY_EGRESS_IPS] = 2;
+	fixture_apply(fixture);
+}
+
 void fixture_adjacency(struct fixture *fixture, uint32_t inside_mtu_bytes, uint32_t outside_mtu_bytes)
 {
 	struct {
@@ -199,6 +211,16 @@ struct fixture *fixture_new(uint32_t sessions_max)
 	fixture_apply(fixture);
 	fixture_adjacency(fixture, 1500, 1500);
 	return fixture;
+}
+
+void fixture_recover(struct fixture *fixture)
+{
+	fixture->config.recover = true;
+	fixture->config.now_ns = fixture->now_ns;
+	memset(fixture->shard_memory, 0, nat_shard_size(&fixture->config));
+	memset(&fixture->counters->shards[0], 0, sizeof(fixture->counters->shards[0]));
+	fixture->shard = nat_shard_init(fixture->shard_memory, &fixture->config);
+	assert_non_null(fixture->shard);
 }
 
 void fixture_free(struct fixture *fixture)
@@ -387,6 +409,30 @@ enum packet_verdict fixture_send(struct fixture *fixture, struct frame *frame, c
 	return fixture_run(fixture, frame);
 }
 
+struct seen fixture_sent(struct fixture *fixture, struct description description)
+{
+	struct frame frame;
+	assert_int_equal(fixture_send(fixture, &frame, &description), PACKET_FORWARD);
+	const struct seen seen = frame_read(&frame);
+	assert_true(seen.checksums_right);
+	return seen;
+}
+
+bool fixture_passes(struct fixture *fixture, struct description description)
+{
+	struct frame frame;
+	return fixture_send(fixture, &frame, &description) == PACKET_FORWARD;
+}
+
+void fixture_expect_drop(struct fixture *fixture, const struct description *description, enum drop_reason reason)
+{
+	struct frame frame;
+	const uint64_t before = fixture_drops(fixture, reason);
+	fixture_send(fixture, &frame, description);
+	assert_int_equal(frame.packet.drop_reason, reason);
+	assert_int_equal(fixture_drops(fixture, reason), before + 1);
+}
+
 struct seen frame_read(const struct frame *frame)
 {
 	const struct packet *packet = &frame->packet;
@@ -449,6 +495,11 @@ void fixture_pass(struct fixture *fixture, uint64_t nanoseconds)
 	}
 }
 
+uint64_t fixture_active(const struct fixture *fixture)
+{
+	return fixture->counters->shards[0].sessions_active;
+}
+
 uint64_t fixture_drops(const struct fixture *fixture, enum drop_reason reason)
 {
 	const struct counters_shard *counters = &fixture->counters->shards[0];
@@ -467,4 +518,48 @@ struct description reply_to(const struct seen *seen)
 		.icmp_type = ICMP_ECHO_REPLY,
 		.payload_bytes = 16,
 	};
+}
+
+struct description describe_udp(uint16_t source_port, uint32_t remote, uint16_t remote_port)
+{
+	return (struct description){
+		.source = WORKER,
+		.destination = remote,
+		.source_port = source_port,
+		.destination_port = remote_port,
+		.protocol = PROTOCOL_UDP,
+		.payload_bytes = 16,
+	};
+}
+
+struct description describe_tcp(uint16_t source_port, uint8_t flags, uint32_t sequence)
+{
+	return (struct description){
+		.source = WORKER,
+		.destination = REMOTE,
+		.source_port = source_port,
+		.destination_port = 443,
+		.protocol = PROTOCOL_TCP,
+		.tcp_flags = flags,
+		.sequence = sequence,
+	};
+}
+
+struct seen fixture_answered_syn(struct fixture *fixture, uint16_t source_port)
+{
+	const struct seen out = fixture_sent(fixture, describe_tcp(source_port, TCP_SYN, 1000));
+	struct description in = reply_to(&out);
+	in.payload_bytes = 0;
+	in.tcp_flags = TCP_SYN | TCP_ACK;
+	in.sequence = 7000;
+	in.acknowledged = 1001;
+	assert_true(fixture_passes(fixture, in));
+	return out;
+}
+
+struct seen fixture_establish(struct fixture *fixture, uint16_t source_port)
+{
+	const struct seen out = fixture_answered_syn(fixture, source_port);
+	fixture_sent(fixture, describe_tcp(source_port, TCP_ACK, 1001));
+	return out;
 }

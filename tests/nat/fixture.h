@@ -121,6 +121,8 @@ void draft_default(struct policy_draft *draft);
 /* malloc'ed block. */
 struct policy_snapshot *draft_compile(const struct policy_draft *draft, uint64_t generation, size_t *ret_size_bytes);
 void fixture_apply(struct fixture *fixture);
+/* acme has the ports 1024–1535 of one address left. */
+void fixture_narrow(struct fixture *fixture);
 void fixture_adjacency(struct fixture *fixture, uint32_t inside_mtu_bytes, uint32_t outside_mtu_bytes);
 
 /* cmocka set-up and tear-down with fixture_new(4096). */
@@ -140,13 +142,30 @@ void frame_build_icmp_error(
 enum packet_verdict fixture_run(struct fixture *fixture, struct frame *frame);
 /* Builds and runs; returns the verdict. */
 enum packet_verdict fixture_send(struct fixture *fixture, struct frame *frame, const struct description *description);
+/* Sends what must be forwarded, checksums and all; what came out. */
+struct seen fixture_sent(struct fixture *fixture, struct description description);
+bool fixture_passes(struct fixture *fixture, struct description description);
+/* Sends what must be dropped under that reason. */
+void fixture_expect_drop(struct fixture *fixture, const struct description *description, enum drop_reason reason);
 struct seen frame_read(const struct frame *frame);
 /* Moves the clock and lets upkeep run as a loop would. */
 void fixture_pass(struct fixture *fixture, uint64_t nanoseconds);
+uint64_t fixture_active(const struct fixture *fixture); /* sessions */
 uint64_t fixture_drops(const struct fixture *fixture, enum drop_reason reason);
 
 /* The next packet that the core gives besides the batch; NULL: none. */
 struct frame *fixture_take(struct fixture *fixture);
+
+/* A shard over the same records, as a new process would make it, with the secret that is in `config`. */
+void fixture_recover(struct fixture *fixture);
+
+/* Of WORKER: a datagram of 16 bytes; a segment without data to port 443 of REMOTE. */
+struct description describe_udp(uint16_t source_port, uint32_t remote, uint16_t remote_port);
+struct description describe_tcp(uint16_t source_port, uint8_t flags, uint32_t sequence);
+/* Opens a TCP session with sequence 1000 that the remote answers with 7000, and completes its handshake; what was seen
+ * of the SYN. */
+struct seen fixture_answered_syn(struct fixture *fixture, uint16_t source_port);
+struct seen fixture_establish(struct fixture *fixture, uint16_t source_port);
 
 /* A reply to what frame_read() saw: addresses and ports swapped. */
 struct description reply_to(const struct seen *seen);

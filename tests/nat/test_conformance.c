@@ -7,50 +7,18 @@
 
 #include <stdlib.h>
 
-static struct description udp(uint16_t source_port, uint32_t remote, uint16_t remote_port)
-{
-	return (struct description){
-		.source = WORKER,
-		.destination = remote,
-		.source_port = source_port,
-		.destination_port = remote_port,
-		.protocol = PROTOCOL_UDP,
-		.payload_bytes = 16,
-	};
-}
-
 static struct description tcp(uint16_t source_port, uint32_t remote, uint16_t remote_port, uint8_t flags)
 {
-	return (struct description){
-		.source = WORKER,
-		.destination = remote,
-		.source_port = source_port,
-		.destination_port = remote_port,
-		.protocol = PROTOCOL_TCP,
-		.tcp_flags = flags,
-		.sequence = 1000,
-	};
+	struct description of = describe_tcp(source_port, flags, 1000);
+	of.destination = remote;
+	of.destination_port = remote_port;
+	return of;
 }
 
 static struct description from_neighbour(struct description of)
 {
 	of.source = WORKER_2;
 	return of;
-}
-
-static struct seen sent(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	assert_int_equal(fixture_send(fixture, &frame, &of), PACKET_FORWARD);
-	const struct seen seen = frame_read(&frame);
-	assert_true(seen.checksums_right);
-	return seen;
-}
-
-static bool passes(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	return fixture_send(fixture, &frame, &of) == PACKET_FORWARD;
 }
 
 static enum drop_reason refused(struct fixture *fixture, struct description of)
@@ -60,11 +28,6 @@ static enum drop_reason refused(struct fixture *fixture, struct description of)
 	fixture_send(fixture, &frame, &of);
 	assert_int_equal(fixture->counters->shards[0].workspaces[0].sessions_refused, before + 1);
 	return frame.packet.drop_reason;
-}
-
-static uint64_t active(const struct fixture *fixture)
-{
-	return fixture->counters->shards[0].sessions_active;
 }
 
 /* Every outside endpoint of acme is given once. */
@@ -86,8 +49,8 @@ static void rfc4787_3_mappings_share_no_port_and_get_no_privileged_one(void **st
 	struct fixture *fixture = *state;
 	struct ports_given *given = calloc(1, sizeof(*given));
 	for (uint16_t port = 1; port <= 1500; port++) { /* also from the sockets' own privileged ports */
-		const struct seen first = sent(fixture, udp(port, REMOTE, 5000));
-		const struct seen second = sent(fixture, from_neighbour(udp(port, REMOTE, 5000)));
+		const struct seen first = fixture_sent(fixture, describe_udp(port, REMOTE, 5000));
+		const struct seen second = fixture_sent(fixture, from_neighbour(describe_udp(port, REMOTE, 5000)));
 		give(given, &first);
 		give(given, &second);
 	}
@@ -100,14 +63,14 @@ static void rfc4787_6_inbound_refreshes_only_where_asked(void **state)
 	for (unsigned asked = 0; asked < 2; asked++) {
 		fixture->draft.workspaces[0].flags = asked ? POLICY_WORKSPACE_INBOUND_REFRESH : 0;
 		fixture_apply(fixture);
-		const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
-		assert_true(passes(fixture, reply_to(&out)));
+		const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+		assert_true(fixture_passes(fixture, reply_to(&out)));
 		fixture_pass(fixture, 200 * SECOND_NS);
-		assert_true(passes(fixture, reply_to(&out)));
+		assert_true(fixture_passes(fixture, reply_to(&out)));
 		fixture_pass(fixture, 102 * SECOND_NS);
-		assert_int_equal(active(fixture), asked);
+		assert_int_equal(fixture_active(fixture), asked);
 		fixture_pass(fixture, 200 * SECOND_NS);
-		assert_int_equal(active(fixture), 0);
+		assert_int_equal(fixture_active(fixture), 0);
 	}
 }
 
@@ -116,11 +79,11 @@ static void rfc4787_7_the_remote_may_have_the_workers_own_address(void **state)
 	struct fixture *fixture = *state;
 	fixture->draft.workspaces[0].flags |= POLICY_WORKSPACE_ALLOW_PRIVATE;
 	fixture_apply(fixture);
-	const struct seen out = sent(fixture, udp(40000, WORKER, 40000));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, WORKER, 40000));
 	assert_false(out.tunnelled);
 	assert_int_equal(out.destination, WORKER);
 	assert_true(out.source == ACME_IP_1 || out.source == ACME_IP_2);
-	const struct seen in = sent(fixture, reply_to(&out));
+	const struct seen in = fixture_sent(fixture, reply_to(&out));
 	assert_true(in.tunnelled);
 	assert_int_equal(in.source, WORKER);
 	assert_int_equal(in.destination, WORKER);
@@ -133,23 +96,23 @@ static void filter(struct fixture *fixture, const struct seen *out)
 	struct description in = reply_to(out);
 	in.tcp_flags = TCP_SYN;
 	in.source = REMOTE_2;
-	assert_false(passes(fixture, in));
+	assert_false(fixture_passes(fixture, in));
 	in = reply_to(out);
 	in.tcp_flags = TCP_SYN;
 	in.source_port++;
-	assert_false(passes(fixture, in));
+	assert_false(fixture_passes(fixture, in));
 }
 
 static void rfc4787_8_only_the_endpoint_that_was_asked_may_answer(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture_pass(fixture, 200 * SECOND_NS);
 	filter(fixture, &out);
 	assert_int_equal(fixture_drops(fixture, DROP_NO_SESSION), 2);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	fixture_pass(fixture, 102 * SECOND_NS); /* and refreshed nothing */
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc5382_3_only_the_endpoint_that_was_asked_may_answer(void **state)
@@ -158,7 +121,8 @@ static void rfc5382_3_only_the_endpoint_that_was_asked_may_answer(void **state)
 	for (unsigned independent = 0; independent < 2; independent++) {
 		fixture->draft.workspaces[0].mapping_tcp = (uint8_t)independent;
 		fixture_apply(fixture);
-		const struct seen out = sent(fixture, tcp((uint16_t)(40000 + independent), REMOTE, 443, TCP_SYN));
+		const struct seen out =
+			fixture_sent(fixture, tcp((uint16_t)(40000 + independent), REMOTE, 443, TCP_SYN));
 		filter(fixture, &out);
 		assert_int_equal(fixture_drops(fixture, DROP_NO_SESSION), 2 * (independent + 1));
 	}
@@ -188,86 +152,64 @@ static bool text_is_kept(struct fixture *fixture, struct description of, const c
 static void rfc4787_10_payloads_are_never_touched(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen ftp = sent(fixture, tcp(40000, REMOTE, 21, TCP_SYN));
+	const struct seen ftp = fixture_sent(fixture, tcp(40000, REMOTE, 21, TCP_SYN));
 	struct description in = reply_to(&ftp);
 	in.tcp_flags = TCP_SYN | TCP_ACK;
 	in.payload_bytes = 0;
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	assert_true(text_is_kept(fixture, tcp(40000, REMOTE, 21, TCP_ACK), "PORT 10,0,0,5,156,64\r\n"));
 	in.tcp_flags = TCP_ACK;
 	assert_true(text_is_kept(fixture, in, "227 Entering Passive Mode (203,0,113,10,4,1)\r\n"));
-	assert_true(text_is_kept(
-		fixture, udp(5060, REMOTE, 5060), "INVITE sip:a SIP/2.0\r\nContact: <sip:b@10.0.0.5:5060>\r\n"));
-	assert_int_equal(active(fixture), 2); /* and nothing opens a way for what they announce */
-}
-
-/* acme has 512 ports of one address. */
-static void narrow(struct fixture *fixture)
-{
-	struct policy_draft *draft = &fixture->draft;
-	draft->workspaces[0].egress_count = 1;
-	draft->workspaces[1].egress_first = 1;
-	draft->egress_ips[1] = draft->egress_ips[2];
-	draft->egress_ips[0].port_first = 1024;
-	draft->egress_ips[0].port_last = 1535;
-	draft->counts[POLICY_EGRESS_IPS] = 2;
-	fixture_apply(fixture);
+	assert_true(text_is_kept(fixture, describe_udp(5060, REMOTE, 5060),
+		"INVITE sip:a SIP/2.0\r\nContact: <sip:b@10.0.0.5:5060>\r\n"));
+	assert_int_equal(fixture_active(fixture), 2); /* and nothing opens a way for what they announce */
 }
 
 static void rfc4787_11_behaviour_is_the_same_at_exhaustion(void **state)
 {
 	struct fixture *fixture = *state;
-	narrow(fixture);
+	fixture_narrow(fixture);
 	uint16_t ports[512];
 	for (uint16_t i = 0; i < 512; i++)
-		ports[i] = sent(fixture, udp((uint16_t)(2000 + i), REMOTE, 5000)).source_port;
+		ports[i] = fixture_sent(fixture, describe_udp((uint16_t)(2000 + i), REMOTE, 5000)).source_port;
 	for (uint16_t i = 0; i < 100; i++)
-		assert_int_equal(refused(fixture, udp((uint16_t)(9000 + i), REMOTE, 5000)), DROP_PORTS_EXHAUSTED);
+		assert_int_equal(
+			refused(fixture, describe_udp((uint16_t)(9000 + i), REMOTE, 5000)), DROP_PORTS_EXHAUSTED);
 	for (uint16_t i = 0; i < 512; i++) /* a mapping that exists still serves every remote */
-		assert_int_equal(sent(fixture, udp((uint16_t)(2000 + i), REMOTE_2, 6000)).source_port, ports[i]);
+		assert_int_equal(fixture_sent(fixture, describe_udp((uint16_t)(2000 + i), REMOTE_2, 6000)).source_port,
+			ports[i]);
 	fixture_pass(fixture, 200 * SECOND_NS);
 	for (uint16_t i = 1; i < 512; i++)
-		sent(fixture, udp((uint16_t)(2000 + i), REMOTE, 5000));
+		fixture_sent(fixture, describe_udp((uint16_t)(2000 + i), REMOTE, 5000));
 	fixture_pass(
 		fixture, 102 * SECOND_NS); /* the first one's mapping has ended: its port, and only that, is free */
-	assert_int_equal(sent(fixture, udp(9000, REMOTE, 5000)).source_port, ports[0]);
-	assert_int_equal(refused(fixture, udp(9001, REMOTE, 5000)), DROP_PORTS_EXHAUSTED);
+	assert_int_equal(fixture_sent(fixture, describe_udp(9000, REMOTE, 5000)).source_port, ports[0]);
+	assert_int_equal(refused(fixture, describe_udp(9001, REMOTE, 5000)), DROP_PORTS_EXHAUSTED);
 }
 
 static void rfc5382_1_tcp_mapping_is_independent_where_asked(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen first = sent(fixture, tcp(40000, REMOTE, 443, TCP_SYN));
-	const struct seen second = sent(fixture, tcp(40000, REMOTE_2, 443, TCP_SYN));
+	const struct seen first = fixture_sent(fixture, tcp(40000, REMOTE, 443, TCP_SYN));
+	const struct seen second = fixture_sent(fixture, tcp(40000, REMOTE_2, 443, TCP_SYN));
 	assert_int_equal(first.source, second.source); /* paired, but */
 	assert_int_not_equal(first.source_port, second.source_port);
 	fixture->draft.workspaces[0].mapping_tcp = POLICY_MAPPING_ENDPOINT_INDEPENDENT;
 	fixture_apply(fixture);
-	const struct seen third = sent(fixture, tcp(40001, REMOTE, 443, TCP_SYN));
-	const struct seen fourth = sent(fixture, tcp(40001, REMOTE_2, 8443, TCP_SYN));
+	const struct seen third = fixture_sent(fixture, tcp(40001, REMOTE, 443, TCP_SYN));
+	const struct seen fourth = fixture_sent(fixture, tcp(40001, REMOTE_2, 8443, TCP_SYN));
 	assert_int_equal(third.source, fourth.source);
 	assert_int_equal(third.source_port, fourth.source_port);
-}
-
-static struct seen answered_syn(struct fixture *fixture, uint16_t port)
-{
-	const struct seen out = sent(fixture, tcp(port, REMOTE, 443, TCP_SYN));
-	struct description in = reply_to(&out);
-	in.tcp_flags = TCP_SYN | TCP_ACK;
-	in.sequence = 7000;
-	in.payload_bytes = 0;
-	assert_true(passes(fixture, in));
-	return out;
 }
 
 static void rfc5382_5_a_transitory_connection_lives_four_minutes(void **state)
 {
 	struct fixture *fixture = *state;
-	answered_syn(fixture, 40000);
+	fixture_answered_syn(fixture, 40000);
 	fixture_pass(fixture, 239 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc5382_7_independent_tcp_mappings_share_no_port(void **state)
@@ -277,9 +219,9 @@ static void rfc5382_7_independent_tcp_mappings_share_no_port(void **state)
 	fixture_apply(fixture);
 	struct ports_given *given = calloc(1, sizeof(*given));
 	for (uint16_t port = 1; port <= 1000; port++) {
-		const struct seen first = sent(fixture, tcp(port, REMOTE, 443, TCP_SYN));
-		const struct seen second = sent(fixture, from_neighbour(tcp(port, REMOTE, 443, TCP_SYN)));
-		const struct seen again = sent(fixture, tcp(port, REMOTE_2, 443, TCP_SYN));
+		const struct seen first = fixture_sent(fixture, tcp(port, REMOTE, 443, TCP_SYN));
+		const struct seen second = fixture_sent(fixture, from_neighbour(tcp(port, REMOTE, 443, TCP_SYN)));
+		const struct seen again = fixture_sent(fixture, tcp(port, REMOTE_2, 443, TCP_SYN));
 		give(given, &first);
 		give(given, &second);
 		assert_int_equal(again.source_port, first.source_port);
@@ -292,43 +234,44 @@ static void rfc5382_8_tcp_workers_meet_through_their_egress_addresses(void **sta
 	struct fixture *fixture = *state;
 	fixture->draft.workspaces[0].mapping_tcp = POLICY_MAPPING_ENDPOINT_INDEPENDENT;
 	fixture_apply(fixture);
-	const struct seen a = sent(fixture, tcp(5000, REMOTE, 443, TCP_SYN));
-	const struct seen b = sent(fixture, from_neighbour(tcp(6000, REMOTE, 443, TCP_SYN)));
+	const struct seen a = fixture_sent(fixture, tcp(5000, REMOTE, 443, TCP_SYN));
+	const struct seen b = fixture_sent(fixture, from_neighbour(tcp(6000, REMOTE, 443, TCP_SYN)));
 	struct description a_to_b = tcp(5000, b.source, b.source_port, TCP_SYN);
 	struct description b_to_a = from_neighbour(tcp(6000, a.source, a.source_port, TCP_SYN));
-	assert_false(passes(fixture, a_to_b)); /* filtered, and opens the way */
-	const struct seen at_a = sent(fixture, b_to_a);
+	assert_false(fixture_passes(fixture, a_to_b)); /* filtered, and opens the way */
+	const struct seen at_a = fixture_sent(fixture, b_to_a);
 	assert_true(at_a.tunnelled);
 	assert_int_equal(at_a.destination, WORKER);
 	assert_int_equal(at_a.destination_port, 5000);
 	assert_int_equal(at_a.source, b.source);
 	assert_int_equal(at_a.source_port, b.source_port);
 	a_to_b.tcp_flags = b_to_a.tcp_flags = TCP_SYN | TCP_ACK;
-	const struct seen at_b = sent(fixture, a_to_b);
+	const struct seen at_b = fixture_sent(fixture, a_to_b);
 	assert_int_equal(at_b.destination, WORKER_2);
 	assert_int_equal(at_b.source, a.source);
-	assert_true(passes(fixture, b_to_a));
+	assert_true(fixture_passes(fixture, b_to_a));
 	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(active(fixture), 2); /* both of it established; the unanswered SYNs to REMOTE have gone */
+	assert_int_equal(
+		fixture_active(fixture), 2); /* both of it established; the unanswered SYNs to REMOTE have gone */
 }
 
 static void rfc7857_2_a_syn_from_inside_reuses_time_wait(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen first = answered_syn(fixture, 40000);
-	sent(fixture, tcp(40000, REMOTE, 443, TCP_ACK));
-	sent(fixture, tcp(40000, REMOTE, 443, TCP_FIN | TCP_ACK));
+	const struct seen first = fixture_answered_syn(fixture, 40000);
+	fixture_sent(fixture, tcp(40000, REMOTE, 443, TCP_ACK));
+	fixture_sent(fixture, tcp(40000, REMOTE, 443, TCP_FIN | TCP_ACK));
 	struct description in = reply_to(&first);
 	in.tcp_flags = TCP_FIN | TCP_ACK;
 	in.sequence = 7001;
 	in.payload_bytes = 0;
-	assert_true(passes(fixture, in));
-	assert_int_equal(active(fixture), 1);
-	const struct seen second = answered_syn(fixture, 40000);
+	assert_true(fixture_passes(fixture, in));
+	assert_int_equal(fixture_active(fixture), 1);
+	const struct seen second = fixture_answered_syn(fixture, 40000);
 	assert_int_equal(second.source_port, first.source_port);
-	sent(fixture, tcp(40000, REMOTE, 443, TCP_ACK));
+	fixture_sent(fixture, tcp(40000, REMOTE, 443, TCP_ACK));
 	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(active(fixture), 1); /* an established one again */
+	assert_int_equal(fixture_active(fixture), 1); /* an established one again */
 }
 
 static void rfc6888_3_the_pool_may_be_scattered(void **state)
@@ -344,9 +287,9 @@ static void rfc6888_3_the_pool_may_be_scattered(void **state)
 	fixture_apply(fixture);
 	unsigned used[14] = {0};
 	for (uint32_t worker = 0; worker < 1000; worker++) {
-		struct description of = udp(40000, REMOTE, 5000);
+		struct description of = describe_udp(40000, REMOTE, 5000);
 		of.source = IP(10, 0, 0, 0) + 1 + worker;
-		const struct seen out = sent(fixture, of);
+		const struct seen out = fixture_sent(fixture, of);
 		unsigned i = 0;
 		while (i < 14 && draft->egress_ips[i].address != out.source)
 			i++;
@@ -366,7 +309,7 @@ static void ports_under(struct fixture *fixture, uint8_t secret, uint16_t ret_po
 	fixture->shard = nat_shard_init(fixture->shard_memory, &fixture->config);
 	assert_non_null(fixture->shard);
 	for (uint16_t i = 0; i < 2000; i++)
-		ret_ports[i] = sent(fixture, udp((uint16_t)(1 + i), REMOTE, 5000)).source_port;
+		ret_ports[i] = fixture_sent(fixture, describe_udp((uint16_t)(1 + i), REMOTE, 5000)).source_port;
 }
 
 static void rfc6056_ports_are_spread_and_hang_on_a_secret(void **state)

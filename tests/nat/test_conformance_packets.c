@@ -11,21 +11,9 @@
 
 enum { OUTER_BYTES = 50, FLAGS_AT = 42, RESERVED_AT = 43, VNI_RESERVED_AT = 49 }; /* of a VXLAN frame */
 
-static struct description udp(uint16_t source_port, uint32_t remote, uint16_t remote_port)
-{
-	return (struct description){
-		.source = WORKER,
-		.destination = remote,
-		.source_port = source_port,
-		.destination_port = remote_port,
-		.protocol = PROTOCOL_UDP,
-		.payload_bytes = 16,
-	};
-}
-
 static struct description tcp(uint8_t flags, uint32_t sequence)
 {
-	struct description of = udp(40000, REMOTE, 443);
+	struct description of = describe_udp(40000, REMOTE, 443);
 	of.protocol = PROTOCOL_TCP;
 	of.tcp_flags = flags;
 	of.sequence = sequence;
@@ -35,35 +23,15 @@ static struct description tcp(uint8_t flags, uint32_t sequence)
 
 static struct description ping(uint16_t identifier, uint32_t remote)
 {
-	struct description of = udp(identifier, remote, 0);
+	struct description of = describe_udp(identifier, remote, 0);
 	of.protocol = PROTOCOL_ICMP;
 	of.icmp_type = ICMP_ECHO_REQUEST;
 	return of;
 }
 
-static struct seen sent(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	assert_int_equal(fixture_send(fixture, &frame, &of), PACKET_FORWARD);
-	const struct seen seen = frame_read(&frame);
-	assert_true(seen.checksums_right);
-	return seen;
-}
-
-static bool passes(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	return fixture_send(fixture, &frame, &of) == PACKET_FORWARD;
-}
-
 static uint64_t generated(const struct fixture *fixture)
 {
 	return fixture->counters->shards[0].generated;
-}
-
-static uint64_t active(const struct fixture *fixture)
-{
-	return fixture->counters->shards[0].sessions_active;
 }
 
 /* What left, as whoever is outside would quote it. */
@@ -110,12 +78,12 @@ static void assert_quotes(const struct seen *error, const struct description *of
 static void rfc5508_1_an_echo_mapping_is_by_identifier_alone(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen first = sent(fixture, ping(77, REMOTE));
-	const struct seen second = sent(fixture, ping(77, REMOTE_2));
-	const struct seen other = sent(fixture, ping(78, REMOTE));
+	const struct seen first = fixture_sent(fixture, ping(77, REMOTE));
+	const struct seen second = fixture_sent(fixture, ping(77, REMOTE_2));
+	const struct seen other = fixture_sent(fixture, ping(78, REMOTE));
 	assert_int_equal(first.source_port, second.source_port);
 	assert_int_not_equal(first.source_port, other.source_port);
-	const struct seen answer = sent(fixture, reply_to(&second));
+	const struct seen answer = fixture_sent(fixture, reply_to(&second));
 	assert_int_equal(answer.destination_port, 77);
 	assert_int_equal(answer.source, REMOTE_2);
 }
@@ -123,7 +91,7 @@ static void rfc5508_1_an_echo_mapping_is_by_identifier_alone(void **state)
 static void rfc5508_3_what_an_error_carries_is_checked_as_far_as_it_came(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, tcp(TCP_SYN, 1000));
+	const struct seen out = fixture_sent(fixture, tcp(TCP_SYN, 1000));
 	const struct description about = as_seen_outside(tcp(TCP_SYN, 1000), &out);
 	const struct description outer = unreachable(true, ROUTER, out.source);
 	struct frame frame;
@@ -154,28 +122,28 @@ static void rfc5508_4_an_error_about_no_session_is_dropped_in_silence(void **sta
 {
 	struct fixture *fixture = *state;
 	struct frame frame;
-	const struct description about_out =
-		as_seen_outside(udp(40000, REMOTE, 5000), &(struct seen){.source = ACME_IP_1, .source_port = 5555});
+	const struct description about_out = as_seen_outside(
+		describe_udp(40000, REMOTE, 5000), &(struct seen){.source = ACME_IP_1, .source_port = 5555});
 	const struct description from_outside = unreachable(true, ROUTER, ACME_IP_1);
 	frame_build_icmp_error(&frame, &from_outside, &about_out, 0);
 	assert_int_equal(fixture_run(fixture, &frame), PACKET_DROP);
-	struct description about_in = udp(5000, WORKER, 40000);
+	struct description about_in = describe_udp(5000, WORKER, 40000);
 	about_in.source = REMOTE;
 	const struct description from_worker = unreachable(false, WORKER, REMOTE);
 	frame_build_icmp_error(&frame, &from_worker, &about_in, 0);
 	assert_int_equal(fixture_run(fixture, &frame), PACKET_DROP);
 	assert_int_equal(fixture_drops(fixture, DROP_ICMP_NO_SESSION), 2);
 	assert_int_equal(generated(fixture), 0);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 /* What an error quotes is, for who gets it, the packet that it sent: also where that is an ICMP echo. */
 static void rfc5508_5_errors_are_translated_with_what_they_quote_both_ways(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct description asked[] = {udp(40000, REMOTE, 5000), tcp(TCP_SYN, 1000), ping(77, REMOTE)};
+	const struct description asked[] = {describe_udp(40000, REMOTE, 5000), tcp(TCP_SYN, 1000), ping(77, REMOTE)};
 	for (unsigned i = 0; i < 3; i++) {
-		const struct seen out = sent(fixture, asked[i]);
+		const struct seen out = fixture_sent(fixture, asked[i]);
 		const struct description about_out = as_seen_outside(asked[i], &out);
 		const struct description from_outside = unreachable(true, ROUTER, out.source);
 		struct frame frame;
@@ -192,7 +160,7 @@ static void rfc5508_5_errors_are_translated_with_what_they_quote_both_ways(void 
 		answer.sequence = 7000;
 		if (answer.protocol == PROTOCOL_TCP)
 			answer.payload_bytes = 0;
-		const struct seen at_worker = sent(fixture, answer);
+		const struct seen at_worker = fixture_sent(fixture, answer);
 		struct description about_in = answer;
 		about_in.outside = false;
 		about_in.destination = WORKER;
@@ -214,8 +182,8 @@ static void rfc5508_5_errors_are_translated_with_what_they_quote_both_ways(void 
 static void rfc5508_5_a_quoted_udp_checksum_never_becomes_zero(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
-	const struct description about = as_seen_outside(udp(40000, REMOTE, 5000), &out);
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	const struct description about = as_seen_outside(describe_udp(40000, REMOTE, 5000), &out);
 	const struct description outer = unreachable(true, ROUTER, out.source);
 	unsigned ones = 0;
 	for (uint32_t checksum = 1; checksum <= UINT16_MAX; checksum++) {
@@ -234,16 +202,16 @@ static void rfc5508_5_a_quoted_udp_checksum_never_becomes_zero(void **state)
 static void rfc5508_6_errors_hairpin_as_the_packets_they_are_about(void **state)
 {
 	struct fixture *fixture = *state;
-	struct description b = udp(6000, REMOTE, 3478);
+	struct description b = describe_udp(6000, REMOTE, 3478);
 	b.source = WORKER_2;
-	const struct seen a_outside = sent(fixture, udp(5000, REMOTE, 3478));
-	const struct seen b_outside = sent(fixture, b);
-	const struct description a_to_b = udp(5000, b_outside.source, b_outside.source_port);
-	struct description b_to_a = udp(6000, a_outside.source, a_outside.source_port);
+	const struct seen a_outside = fixture_sent(fixture, describe_udp(5000, REMOTE, 3478));
+	const struct seen b_outside = fixture_sent(fixture, b);
+	const struct description a_to_b = describe_udp(5000, b_outside.source, b_outside.source_port);
+	struct description b_to_a = describe_udp(6000, a_outside.source, a_outside.source_port);
 	b_to_a.source = WORKER_2;
-	assert_false(passes(fixture, a_to_b));
-	sent(fixture, b_to_a);
-	const struct seen at_b = sent(fixture, a_to_b);
+	assert_false(fixture_passes(fixture, a_to_b));
+	fixture_sent(fixture, b_to_a);
+	const struct seen at_b = fixture_sent(fixture, a_to_b);
 	/* Worker B: no such port. */
 	struct description about = a_to_b;
 	about.source = at_b.source;
@@ -264,10 +232,10 @@ static void rfc5508_6_errors_hairpin_as_the_packets_they_are_about(void **state)
 /* All kinds of error, at an age when a refresh would show. */
 static void errors_of_all_kinds(struct fixture *fixture)
 {
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture_pass(fixture, 200 * SECOND_NS);
 	const uint8_t types[] = {ICMP_UNREACHABLE, ICMP_TIME_EXCEEDED, ICMP_PARAMETER_PROBLEM};
-	const struct description about = as_seen_outside(udp(40000, REMOTE, 5000), &out);
+	const struct description about = as_seen_outside(describe_udp(40000, REMOTE, 5000), &out);
 	for (unsigned i = 0; i < 3; i++) {
 		for (uint8_t code = 0; code < 16; code++) {
 			struct description outer = unreachable(true, ROUTER, out.source);
@@ -285,8 +253,8 @@ static void rfc4787_12_no_error_ends_a_mapping(void **state)
 	struct fixture *fixture = *state;
 	errors_of_all_kinds(fixture);
 	fixture_pass(fixture, 99 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
-	sent(fixture, udp(40000, REMOTE, 5000));
+	assert_int_equal(fixture_active(fixture), 1);
+	fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 }
 
 static void rfc5508_7_no_error_refreshes_a_session(void **state)
@@ -294,7 +262,7 @@ static void rfc5508_7_no_error_refreshes_a_session(void **state)
 	struct fixture *fixture = *state;
 	errors_of_all_kinds(fixture);
 	fixture_pass(fixture, 102 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc5508_11_other_types_are_dropped_and_counted(void **state)
@@ -304,11 +272,11 @@ static void rfc5508_11_other_types_are_dropped_and_counted(void **state)
 	for (unsigned i = 0; i < sizeof(types); i++) {
 		struct description of = ping(77, REMOTE);
 		of.icmp_type = types[i];
-		assert_false(passes(fixture, of));
+		assert_false(fixture_passes(fixture, of));
 		of.outside = true;
 		of.source = REMOTE;
 		of.destination = ACME_IP_1;
-		assert_false(passes(fixture, of));
+		assert_false(fixture_passes(fixture, of));
 	}
 	assert_int_equal(fixture_drops(fixture, DROP_ICMP_TYPE), 2 * sizeof(types));
 	assert_int_equal(generated(fixture), 0);
@@ -317,9 +285,9 @@ static void rfc5508_11_other_types_are_dropped_and_counted(void **state)
 static void rfc4884_extensions_are_kept(void **state)
 {
 	struct fixture *fixture = *state;
-	struct description of = udp(40000, REMOTE, 5000);
+	struct description of = describe_udp(40000, REMOTE, 5000);
 	of.payload_bytes = 100; /* 128 bytes in all: the least that stands before extensions */
-	const struct seen out = sent(fixture, of);
+	const struct seen out = fixture_sent(fixture, of);
 	struct description about = as_seen_outside(of, &out);
 	about.payload_bytes = 112; /* room for 12 bytes of extension behind it */
 	const struct description outer = unreachable(true, ROUTER, out.source);
@@ -343,8 +311,8 @@ static void rfc4884_extensions_are_kept(void **state)
 static void rfc1191_an_impossible_mtu_is_not_passed_on(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
-	const struct description about = as_seen_outside(udp(40000, REMOTE, 5000), &out);
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	const struct description about = as_seen_outside(describe_udp(40000, REMOTE, 5000), &out);
 	struct description outer = unreachable(true, ROUTER, out.source);
 	outer.icmp_code = ICMP_FRAGMENTATION_NEEDED;
 	const struct {
@@ -364,7 +332,7 @@ static void rfc1191_an_impossible_mtu_is_not_passed_on(void **state)
 static void rfc1624_a_computed_udp_checksum_of_zero_is_sent_as_ones(void **state)
 {
 	struct fixture *fixture = *state;
-	struct description of = udp(40000, REMOTE, 5000);
+	struct description of = describe_udp(40000, REMOTE, 5000);
 	of.payload_bytes = 2;
 	uint8_t inner[FRAME_MAX_BYTES];
 	unsigned ones = 0;
@@ -390,15 +358,15 @@ static void rfc1624_a_computed_udp_checksum_of_zero_is_sent_as_ones(void **state
 static void rfc1812_ttl_goes_down_by_one_and_never_leaves_as_zero(void **state)
 {
 	struct fixture *fixture = *state;
-	struct description of = udp(40000, REMOTE, 5000);
+	struct description of = describe_udp(40000, REMOTE, 5000);
 	of.ttl = 2;
-	const struct seen out = sent(fixture, of);
+	const struct seen out = fixture_sent(fixture, of);
 	assert_int_equal(out.ttl, 1);
 	struct description in = reply_to(&out);
 	in.ttl = 255;
-	assert_int_equal(sent(fixture, in).ttl, 254);
+	assert_int_equal(fixture_sent(fixture, in).ttl, 254);
 	in.ttl = 1;
-	const struct seen error = sent(fixture, in);
+	const struct seen error = fixture_sent(fixture, in);
 	/* To the remote, about what it sent, in the name of the address that it sent to. */
 	assert_false(error.tunnelled);
 	assert_int_equal(error.icmp_type, ICMP_TIME_EXCEEDED);
@@ -410,7 +378,7 @@ static void rfc1812_ttl_goes_down_by_one_and_never_leaves_as_zero(void **state)
 static void fragment_at(struct frame *frame, uint8_t protocol, uint16_t unit, uint16_t bytes, bool more)
 {
 	uint8_t inner[FRAME_MAX_BYTES];
-	struct description of = udp(40000, REMOTE, 5000);
+	struct description of = describe_udp(40000, REMOTE, 5000);
 	of.payload_bytes = bytes;
 	ip_build(inner, &of);
 	inner[IPV4_PROTOCOL_OFFSET] = protocol;
@@ -457,7 +425,7 @@ static void rfc7348_the_tunnel_is_as_it_says(void **state)
 	unsigned different = 0;
 	for (uint16_t flow = 0; flow < 100; flow++) {
 		struct frame frame;
-		const struct description of = udp((uint16_t)(40000 + flow), REMOTE, 5000);
+		const struct description of = describe_udp((uint16_t)(40000 + flow), REMOTE, 5000);
 		frame_build(&frame, &of);
 		memset(frame.packet.data + RESERVED_AT, 0xff, 3); /* reserved: ignored on receipt */
 		frame.packet.data[FLAGS_AT] = 0xff;
@@ -490,34 +458,34 @@ static void rfc9293_a_reset_is_never_answered(void **state)
 	struct fixture *fixture = *state;
 	const uint8_t flags[] = {TCP_RST, TCP_RST | TCP_ACK};
 	for (unsigned i = 0; i < 2; i++)
-		assert_false(passes(fixture, tcp(flags[i], 1000)));
+		assert_false(fixture_passes(fixture, tcp(flags[i], 1000)));
 	assert_int_equal(fixture_drops(fixture, DROP_TCP_NOT_SYN), 2);
 	assert_int_equal(generated(fixture), 0);
-	assert_true(passes(fixture, tcp(TCP_ACK, 1000))); /* … as other strangers are */
+	assert_true(fixture_passes(fixture, tcp(TCP_ACK, 1000))); /* … as other strangers are */
 	assert_int_equal(generated(fixture), 1);
 }
 
 static void rfc5961_challenge_acks_pass_and_are_nobodys_end(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, tcp(TCP_SYN, 1000));
+	const struct seen out = fixture_sent(fixture, tcp(TCP_SYN, 1000));
 	struct description in = reply_to(&out);
 	in.payload_bytes = 0;
 	in.tcp_flags = TCP_SYN | TCP_ACK;
 	in.sequence = 7000;
-	sent(fixture, in);
-	sent(fixture, tcp(TCP_ACK, 1001));
+	fixture_sent(fixture, in);
+	fixture_sent(fixture, tcp(TCP_ACK, 1001));
 	in.tcp_flags = TCP_RST; /* blind: the worker answers with a challenge ACK … */
 	in.sequence = 7500;
-	sent(fixture, in);
-	const struct seen challenge = sent(fixture, tcp(TCP_ACK, 1001));
+	fixture_sent(fixture, in);
+	const struct seen challenge = fixture_sent(fixture, tcp(TCP_ACK, 1001));
 	assert_int_equal(challenge.tcp_flags, TCP_ACK);
 	in.tcp_flags = TCP_ACK; /* … and the remote may send one of its own */
 	in.sequence = 7001;
-	sent(fixture, in);
+	fixture_sent(fixture, in);
 	assert_int_equal(generated(fixture), 0);
 	fixture_pass(fixture, 7000 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 }
 
 /* ---- the safety of tenants ---- */
@@ -527,14 +495,14 @@ static void e1_what_the_gateway_makes_leaves_with_the_workspaces_address(void **
 	struct fixture *fixture = *state;
 	fixture->draft.workspaces[0].flags |= POLICY_WORKSPACE_RESET_IDLE;
 	fixture_apply(fixture);
-	const struct seen out = sent(fixture, tcp(TCP_SYN, 1000));
+	const struct seen out = fixture_sent(fixture, tcp(TCP_SYN, 1000));
 	struct description in = reply_to(&out);
 	in.payload_bytes = 0;
 	in.tcp_flags = TCP_SYN | TCP_ACK;
-	sent(fixture, in);
-	sent(fixture, tcp(TCP_ACK, 1001));
+	fixture_sent(fixture, in);
+	fixture_sent(fixture, tcp(TCP_ACK, 1001));
 	in.ttl = 1;
-	assert_int_equal(sent(fixture, in).source, out.source); /* time exceeded */
+	assert_int_equal(fixture_sent(fixture, in).source, out.source); /* time exceeded */
 	fixture_pass(fixture, 7445 * SECOND_NS);
 	unsigned outside = 0;
 	for (struct frame *frame = fixture_take(fixture); frame != NULL; frame = fixture_take(fixture)) {
@@ -552,24 +520,24 @@ static void e2_what_goes_away_leaves_no_way_out(void **state)
 {
 	struct fixture *fixture = *state;
 	struct policy_draft *draft = &fixture->draft;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	draft->workspaces[0].egress_count = 0; /* its IPs */
 	draft->workspaces[1].egress_first = 0;
 	draft->egress_ips[0] = draft->egress_ips[2];
 	draft->counts[POLICY_EGRESS_IPS] = 1;
 	fixture_apply(fixture);
-	const struct seen answer = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen answer = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	assert_true(answer.tunnelled);
 	assert_int_equal(answer.icmp_code, ICMP_HOST_UNREACHABLE);
 	assert_int_equal(fixture_drops(fixture, DROP_NO_EGRESS_IP), 1);
-	assert_false(passes(fixture, reply_to(&out)));
+	assert_false(fixture_passes(fixture, reply_to(&out)));
 	draft->vpcs[0] = draft->vpcs[1]; /* itself */
 	draft->vpcs[0].workspace_index = 0;
 	draft->workspaces[0] = draft->workspaces[1];
 	draft->egress_ips[0].workspace_index = 0;
 	draft->counts[POLICY_WORKSPACES] = draft->counts[POLICY_VPCS] = 1;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, udp(40000, REMOTE, 5000)));
+	assert_false(fixture_passes(fixture, describe_udp(40000, REMOTE, 5000)));
 	assert_int_equal(fixture_drops(fixture, DROP_UNKNOWN_VNI), 1);
 	assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
 }
@@ -577,13 +545,13 @@ static void e2_what_goes_away_leaves_no_way_out(void **state)
 static void e3_the_tunnel_says_who_it_is(void **state)
 {
 	struct fixture *fixture = *state;
-	struct description of = udp(40000, REMOTE, 5000);
-	const uint32_t acme = sent(fixture, of).source;
+	struct description of = describe_udp(40000, REMOTE, 5000);
+	const uint32_t acme = fixture_sent(fixture, of).source;
 	of.vni = VNI_GLOBEX;
-	assert_int_equal(sent(fixture, of).source, GLOBEX_IP);
+	assert_int_equal(fixture_sent(fixture, of).source, GLOBEX_IP);
 	assert_true(acme == ACME_IP_1 || acme == ACME_IP_2);
 	of.vtep = IP(10, 100, 1, 2); /* the same bytes from a sender that is not trusted */
-	assert_false(passes(fixture, of));
+	assert_false(fixture_passes(fixture, of));
 	assert_int_equal(fixture_drops(fixture, DROP_UNTRUSTED_VTEP), 1);
 }
 
@@ -596,14 +564,15 @@ static void e6_a_worker_can_not_reach_a_tunnels_end(void **state)
 			fixture->draft.workspaces[0].flags |= POLICY_WORKSPACE_ALLOW_PRIVATE;
 		fixture_apply(fixture);
 		for (unsigned i = 0; i < 5; i++) {
-			assert_false(passes(fixture, udp(40000, targets[i], 4789)));
+			assert_false(fixture_passes(fixture, describe_udp(40000, targets[i], 4789)));
 			assert_int_equal(fixture_drops(fixture, DROP_NESTED), 5 * private + i + 1);
 		}
-		assert_true(sent(fixture, udp(40000, GATEWAY_INSIDE, 53)).tunnelled); /* refused with an ICMP error */
-		assert_true(sent(fixture, udp(40000, GATEWAY_OUTSIDE, 53)).tunnelled);
+		assert_true(fixture_sent(fixture, describe_udp(40000, GATEWAY_INSIDE, 53))
+				    .tunnelled); /* refused with an ICMP error */
+		assert_true(fixture_sent(fixture, describe_udp(40000, GATEWAY_OUTSIDE, 53)).tunnelled);
 		assert_int_equal(fixture_drops(fixture, DROP_DENIED_DESTINATION), 2 * private + 2);
 	}
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 /* The bytes before the inner packet hang on nothing but tunnel, size and flow. */
@@ -613,7 +582,7 @@ static void e8_nothing_of_one_tunnel_enters_another(void **state)
 	uint8_t outer[2][OUTER_BYTES];
 	for (unsigned marked = 0; marked < 2; marked++) {
 		struct frame frame;
-		const struct description of = udp(40000, REMOTE, 5000);
+		const struct description of = describe_udp(40000, REMOTE, 5000);
 		frame_build(&frame, &of);
 		if (marked) {
 			frame.packet.data[14 + IPV4_TOS_OFFSET] = 0xff; /* of the outer header */

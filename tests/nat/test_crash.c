@@ -153,12 +153,7 @@ static void take_over(struct world *world)
 	struct fixture *fixture = world->fixture;
 	for (unsigned i = 0; i < sizeof(fixture->config.secret); i++)
 		fixture->config.secret[i] = (uint8_t)random();
-	fixture->config.recover = true;
-	fixture->config.now_ns = fixture->now_ns;
-	memset(fixture->shard_memory, 0, nat_shard_size(&fixture->config));
-	memset(&fixture->counters->shards[0], 0, sizeof(fixture->counters->shards[0]));
-	fixture->shard = nat_shard_init(fixture->shard_memory, &fixture->config);
-	assert_non_null(fixture->shard);
+	fixture_recover(fixture);
 	assert_true(identities_sound(world->identities[*world->active]));
 	policy_swap(world);
 }

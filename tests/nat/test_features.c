@@ -11,36 +11,12 @@ enum { PROTOCOL_SCTP = 132, PROTOCOL_GRE = 47 };
 static struct description packet_to(
 	uint32_t destination, uint16_t source_port, uint16_t destination_port, uint8_t protocol)
 {
-	return (struct description){
-		.source = WORKER,
-		.destination = destination,
-		.source_port = source_port,
-		.destination_port = destination_port,
-		.protocol = protocol,
-		.tcp_flags = TCP_SYN,
-		.sequence = 1,
-		.icmp_type = ICMP_ECHO_REQUEST,
-		.payload_bytes = 16,
-	};
-}
-
-static struct seen sent(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	assert_int_equal(fixture_send(fixture, &frame, &of), PACKET_FORWARD);
-	const struct seen seen = frame_read(&frame);
-	return seen;
-}
-
-static bool passes(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	return fixture_send(fixture, &frame, &of) == PACKET_FORWARD;
-}
-
-static uint64_t active(const struct fixture *fixture)
-{
-	return fixture->counters->shards[0].sessions_active;
+	struct description of = describe_udp(source_port, destination, destination_port);
+	of.protocol = protocol;
+	of.tcp_flags = TCP_SYN;
+	of.sequence = 1;
+	of.icmp_type = ICMP_ECHO_REQUEST;
+	return of;
 }
 
 static void rfc4787_9_two_workers_meet_through_their_egress_addresses(void **state)
@@ -52,14 +28,14 @@ static void rfc4787_9_two_workers_meet_through_their_egress_addresses(void **sta
 	struct description a = packet_to(REMOTE, 5000, 3478, PROTOCOL_UDP);
 	struct description b = a;
 	b.source = WORKER_2;
-	const struct seen a_outside = sent(fixture, a);
-	const struct seen b_outside = sent(fixture, b);
+	const struct seen a_outside = fixture_sent(fixture, a);
+	const struct seen b_outside = fixture_sent(fixture, b);
 	/* Both send to the other's outside address: the first is filtered, and opens the way for the second (RFC 5128).
 	 */
 	struct description a_to_b = packet_to(b_outside.source, 5000, b_outside.source_port, PROTOCOL_UDP);
 	struct description b_to_a = packet_to(a_outside.source, 5000, a_outside.source_port, PROTOCOL_UDP);
 	b_to_a.source = WORKER_2;
-	assert_false(passes(fixture, a_to_b));
+	assert_false(fixture_passes(fixture, a_to_b));
 	assert_int_equal(fixture_drops(fixture, DROP_NO_SESSION), 1);
 	struct frame frame;
 	assert_int_equal(fixture_send(fixture, &frame, &b_to_a), PACKET_FORWARD);
@@ -72,7 +48,7 @@ static void rfc4787_9_two_workers_meet_through_their_egress_addresses(void **sta
 	assert_int_equal(at_a.source_port, b_outside.source_port);
 	assert_int_equal(at_a.ttl, 62);
 	assert_true(at_a.checksums_right);
-	assert_true(passes(fixture, a_to_b));
+	assert_true(fixture_passes(fixture, a_to_b));
 }
 
 static void hairpins_between_workspaces_need_the_policy(void **state)
@@ -80,22 +56,22 @@ static void hairpins_between_workspaces_need_the_policy(void **state)
 	struct fixture *fixture = *state;
 	struct description globex = packet_to(REMOTE, 5000, 3478, PROTOCOL_UDP);
 	globex.vni = VNI_GLOBEX;
-	const struct seen globex_outside = sent(fixture, globex);
-	const struct seen acme_outside = sent(fixture, packet_to(REMOTE, 5000, 3478, PROTOCOL_UDP));
+	const struct seen globex_outside = fixture_sent(fixture, globex);
+	const struct seen acme_outside = fixture_sent(fixture, packet_to(REMOTE, 5000, 3478, PROTOCOL_UDP));
 	struct description there = packet_to(globex_outside.source, 5000, globex_outside.source_port, PROTOCOL_UDP);
-	const struct seen refused = sent(fixture, there);
+	const struct seen refused = fixture_sent(fixture, there);
 	assert_int_equal(refused.icmp_code, ICMP_ADMIN_PROHIBITED);
 	assert_int_equal(fixture_drops(fixture, DROP_HAIRPIN_DENIED), 1);
 	fixture->draft.header.hairpin = POLICY_HAIRPIN_ALLOW;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, there)); /* filtered by globex's NAT, as from any stranger */
+	assert_false(fixture_passes(fixture, there)); /* filtered by globex's NAT, as from any stranger */
 	struct description back = packet_to(acme_outside.source, 5000, acme_outside.source_port, PROTOCOL_UDP);
 	back.vni = VNI_GLOBEX;
 	back.vtep = HOST_2;
-	const struct seen at_acme = sent(fixture, back);
+	const struct seen at_acme = fixture_sent(fixture, back);
 	assert_int_equal(at_acme.vni, VNI_ACME);
 	assert_int_equal(at_acme.source, GLOBEX_IP);
-	const struct seen at_globex = sent(fixture, there);
+	const struct seen at_globex = fixture_sent(fixture, there);
 	assert_int_equal(at_globex.vni, VNI_GLOBEX);
 	assert_int_equal(at_globex.source, acme_outside.source);
 	assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
@@ -107,7 +83,7 @@ static void other_protocols_pass_by_address_alone_where_allowed(void **state)
 	const uint8_t protocols[] = {PROTOCOL_SCTP, PROTOCOL_GRE, 50};
 	for (unsigned i = 0; i < 3; i++) {
 		struct description of = packet_to(REMOTE, 0, 0, protocols[i]);
-		assert_false(passes(fixture, of));
+		assert_false(fixture_passes(fixture, of));
 	}
 	assert_int_equal(fixture_drops(fixture, DROP_DENIED_PROTOCOL), 3);
 	fixture->draft.workspaces[0].flags |= POLICY_WORKSPACE_ALLOW_OTHER;
@@ -134,7 +110,7 @@ static void other_protocols_pass_by_address_alone_where_allowed(void **state)
 		assert_int_equal(fixture_send(fixture, &frame, &reply), PACKET_FORWARD);
 		/* A second worker gets the other address, a third one none: nothing tells their answers apart. */
 		of.source = WORKER_2;
-		assert_true(passes(fixture, of));
+		assert_true(fixture_passes(fixture, of));
 		of.source = IP(10, 0, 0, 7);
 		struct frame refused;
 		fixture_send(fixture, &refused, &of);
@@ -173,14 +149,14 @@ static void shared_addresses_keep_the_workspaces_ports_apart(void **state)
 			for (unsigned workspace = 0; workspace < 2; workspace++) {
 				struct description of = packet_to(REMOTE, (uint16_t)(i + 1), 443, protocols[p]);
 				of.vni = workspace == 0 ? VNI_ACME : VNI_GLOBEX;
-				const struct seen out = sent(fixture, of);
+				const struct seen out = fixture_sent(fixture, of);
 				assert_int_equal(out.source, IP(203, 0, 113, 200));
 				assert_in_range(out.source_port, 1024 + 1024 * workspace, 2047 + 1024 * workspace);
 				if (i % 64 != 0)
 					continue;
 				struct description reply = reply_to(&out);
 				reply.tcp_flags = TCP_SYN | TCP_ACK;
-				const struct seen in = sent(fixture, reply);
+				const struct seen in = fixture_sent(fixture, reply);
 				assert_int_equal(in.vni, of.vni);
 				assert_int_equal(in.destination_port, i + 1);
 			}
@@ -191,7 +167,7 @@ static void shared_addresses_keep_the_workspaces_ports_apart(void **state)
 		fixture_send(fixture, &frame, &more);
 		assert_int_equal(fixture_drops(fixture, DROP_PORTS_EXHAUSTED), p + 1);
 		fixture_pass(fixture, 320 * SECOND_NS);
-		assert_int_equal(active(fixture), 0);
+		assert_int_equal(fixture_active(fixture), 0);
 		assert_int_equal(fixture->shard->port_maps_used, 0);
 	}
 	assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
@@ -204,7 +180,7 @@ static void icmp_errors_and_fragments_find_their_owner_on_a_shared_address(void 
 	for (unsigned workspace = 0; workspace < 2; workspace++) {
 		struct description of = packet_to(REMOTE, 40000, 5000, PROTOCOL_UDP);
 		of.vni = workspace == 0 ? VNI_ACME : VNI_GLOBEX;
-		const struct seen out = sent(fixture, of);
+		const struct seen out = fixture_sent(fixture, of);
 		struct description about = of;
 		about.source = out.source;
 		about.source_port = out.source_port;
@@ -229,7 +205,7 @@ static void moving_from_shared_to_dedicated_keeps_the_old_sessions(void **state)
 {
 	struct fixture *fixture = *state;
 	share(fixture);
-	const struct seen old = sent(fixture, packet_to(REMOTE, 40000, 443, PROTOCOL_UDP));
+	const struct seen old = fixture_sent(fixture, packet_to(REMOTE, 40000, 443, PROTOCOL_UDP));
 	struct policy_draft *draft = &fixture->draft;
 	draft->egress_ips[2] = draft->egress_ips[1];
 	draft->egress_ips[1] = (struct policy_egress_ip){.address = ACME_IP_1};
@@ -238,9 +214,10 @@ static void moving_from_shared_to_dedicated_keeps_the_old_sessions(void **state)
 	draft->workspaces[1].egress_first = 2;
 	draft->counts[POLICY_EGRESS_IPS] = 3;
 	fixture_apply(fixture);
-	assert_int_equal(sent(fixture, packet_to(REMOTE, 40000, 443, PROTOCOL_UDP)).source, IP(203, 0, 113, 200));
-	assert_true(passes(fixture, reply_to(&old)));
-	assert_int_equal(sent(fixture, packet_to(REMOTE, 40001, 443, PROTOCOL_UDP)).source, ACME_IP_1);
+	assert_int_equal(
+		fixture_sent(fixture, packet_to(REMOTE, 40000, 443, PROTOCOL_UDP)).source, IP(203, 0, 113, 200));
+	assert_true(fixture_passes(fixture, reply_to(&old)));
+	assert_int_equal(fixture_sent(fixture, packet_to(REMOTE, 40001, 443, PROTOCOL_UDP)).source, ACME_IP_1);
 	/* The range goes to globex: what is left of acme's there dies, and nothing of it reaches globex. */
 	draft->egress_ips[0] = draft->egress_ips[1];
 	draft->egress_ips[1] = draft->egress_ips[2];
@@ -249,7 +226,7 @@ static void moving_from_shared_to_dedicated_keeps_the_old_sessions(void **state)
 	draft->workspaces[1].egress_first = 1;
 	draft->counts[POLICY_EGRESS_IPS] = 2;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&old)));
+	assert_false(fixture_passes(fixture, reply_to(&old)));
 }
 
 static void overlapping_port_ranges_are_refused(void **state)
@@ -321,7 +298,7 @@ static void limits_of_one_worker_spare_the_other_workers(void **state)
 	of.source_port = 9000;
 	assert_int_equal(opened(fixture, of, 20), 4);
 	fixture_pass(fixture, 8000 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->tallies.index.count, 0);
 	assert_int_equal(fixture->shard->workspaces[0].tallies, 0);
 }
@@ -343,7 +320,7 @@ static void p7_guaranteed_sessions_are_there_whatever_the_others_do(void **state
 	assert_int_equal(opened(fixture, quiet, 100), 50);
 	/* Without the guarantee the room would have been gone; with it given back, it can be borrowed. */
 	fixture_pass(fixture, 320 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->guaranteed_unused, 200);
 	fixture->draft.workspaces[1].limits.sessions_guaranteed = 0;
 	fixture_apply(fixture);
@@ -365,25 +342,7 @@ static void p7_tallies_of_one_workspace_leave_room_for_the_others(void **state)
 	assert_true(fixture_drops(fixture, DROP_LIMIT_SESSIONS) > 0);
 	struct description globex = packet_to(REMOTE, 1000, 443, PROTOCOL_UDP);
 	globex.vni = VNI_GLOBEX;
-	assert_false(sent(fixture, globex).tunnelled);
-}
-
-/* A TCP session whose handshake is complete. */
-static struct seen established(struct fixture *fixture, uint16_t port)
-{
-	struct description of = packet_to(REMOTE, port, 443, PROTOCOL_TCP);
-	of.payload_bytes = 0;
-	of.sequence = 1000;
-	const struct seen out = sent(fixture, of);
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_SYN | TCP_ACK;
-	in.sequence = 7000;
-	assert_true(passes(fixture, in));
-	of.tcp_flags = TCP_ACK;
-	of.sequence = 1001;
-	sent(fixture, of);
-	return out;
+	assert_false(fixture_sent(fixture, globex).tunnelled);
 }
 
 static void an_idle_end_resets_both_ends_if_asked(void **state)
@@ -392,7 +351,7 @@ static void an_idle_end_resets_both_ends_if_asked(void **state)
 	fixture->draft.workspaces[0].flags |= POLICY_WORKSPACE_RESET_IDLE;
 	fixture->draft.workspaces[0].timers.tcp_established_s = 60;
 	fixture_apply(fixture);
-	const struct seen out = established(fixture, 40000);
+	const struct seen out = fixture_establish(fixture, 40000);
 	fixture_pass(fixture, 62 * SECOND_NS);
 	struct frame *to_remote = fixture_take(fixture), *to_worker = fixture_take(fixture);
 	assert_non_null(to_remote);
@@ -423,23 +382,23 @@ static void a_stopped_workers_sessions_end_at_once_with_a_reset_if_asked(void **
 	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_1};
 	fixture->draft.counts[POLICY_WORKERS] = 1;
 	fixture_apply(fixture);
-	const struct seen out = established(fixture, 40000);
+	const struct seen out = fixture_establish(fixture, 40000);
 	fixture->draft.workers[0].incarnation++;
 	fixture_apply(fixture);
 	fixture_pass(fixture, 2 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	struct frame *frame = fixture_take(fixture);
 	assert_non_null(frame);
 	assert_int_equal(frame_read(frame).source, out.source);
 	assert_int_equal(frame_read(frame).tcp_flags, TCP_RST);
 	assert_null(fixture_take(fixture));
 	/* When the address itself has gone, nobody may speak in its name. */
-	established(fixture, 40001);
+	fixture_establish(fixture, 40001);
 	fixture->draft.egress_ips[0].incarnation++;
 	fixture->draft.egress_ips[1].incarnation++;
 	fixture_apply(fixture);
 	fixture_pass(fixture, 2 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_null(fixture_take(fixture));
 }
 
@@ -498,12 +457,7 @@ static void each_shard_gives_only_ports_of_its_own(void **state)
 static void restart(struct fixture *fixture)
 {
 	memset(fixture->config.secret, 0x33, sizeof(fixture->config.secret));
-	fixture->config.recover = true;
-	fixture->config.now_ns = fixture->now_ns;
-	memset(fixture->shard_memory, 0, nat_shard_size(&fixture->config));
-	memset(&fixture->counters->shards[0], 0, sizeof(fixture->counters->shards[0]));
-	fixture->shard = nat_shard_init(fixture->shard_memory, &fixture->config);
-	assert_non_null(fixture->shard);
+	fixture_recover(fixture);
 	fixture_apply(fixture);
 }
 
@@ -512,11 +466,11 @@ static void p5_a_crash_keeps_the_established_sessions(void **state)
 	struct fixture *fixture = *state;
 	struct seen tcp[50], udp[50];
 	for (unsigned i = 0; i < 50; i++) {
-		tcp[i] = established(fixture, (uint16_t)(2000 + i));
-		udp[i] = sent(
+		tcp[i] = fixture_establish(fixture, (uint16_t)(2000 + i));
+		udp[i] = fixture_sent(
 			fixture, packet_to(i % 2 ? REMOTE : REMOTE_2, (uint16_t)(3000 + i / 2), 5000, PROTOCOL_UDP));
 	}
-	const uint64_t before = active(fixture);
+	const uint64_t before = fixture_active(fixture);
 	const uint32_t entries = fixture->shard->inside.count + fixture->shard->outside.count;
 	fixture_pass(fixture, 10 * SECOND_NS);
 	restart(fixture);
@@ -531,15 +485,15 @@ static void p5_a_crash_keeps_the_established_sessions(void **state)
 		struct description reply = reply_to(&tcp[i]);
 		reply.tcp_flags = TCP_ACK;
 		reply.sequence = 7001;
-		assert_int_equal(sent(fixture, reply).destination_port, 2000 + i);
-		assert_true(passes(fixture, reply_to(&udp[i])));
-		assert_int_equal(
-			sent(fixture, packet_to(IP(198, 51, 100, 9), (uint16_t)(3000 + i / 2), 5000, PROTOCOL_UDP))
-				.source_port,
+		assert_int_equal(fixture_sent(fixture, reply).destination_port, 2000 + i);
+		assert_true(fixture_passes(fixture, reply_to(&udp[i])));
+		assert_int_equal(fixture_sent(fixture,
+					 packet_to(IP(198, 51, 100, 9), (uint16_t)(3000 + i / 2), 5000, PROTOCOL_UDP))
+					 .source_port,
 			udp[i].source_port); /* the mapping too */
 	}
 	fixture_pass(fixture, 8000 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->inside.count + fixture->shard->outside.count, 0);
 }
 
@@ -551,19 +505,19 @@ static void p5_damaged_records_are_dropped_and_never_trusted(void **state)
 	print_message("# seed 99\n");
 	for (unsigned round = 0; round < 30; round++) {
 		for (unsigned i = 0; i < 200; i++)
-			passes(fixture, packet_to(random() % 2 ? REMOTE : REMOTE_2, (uint16_t)(random() % 100 + 1),
-						5000, PROTOCOL_UDP));
+			fixture_passes(fixture, packet_to(random() % 2 ? REMOTE : REMOTE_2,
+							(uint16_t)(random() % 100 + 1), 5000, PROTOCOL_UDP));
 		uint8_t *bytes = fixture->sessions_memory;
 		for (unsigned i = 0; i < 400; i++)
 			bytes[(size_t)random() % (400 * sizeof(struct session))] = (uint8_t)random();
 		restart(fixture);
-		assert_int_equal(nat_recovered(fixture->shard), active(fixture));
+		assert_int_equal(nat_recovered(fixture->shard), fixture_active(fixture));
 		for (unsigned i = 0; i < 200; i++)
-			passes(fixture, packet_to(REMOTE, (uint16_t)(random() % 100 + 1), 5000, PROTOCOL_UDP));
+			fixture_passes(fixture, packet_to(REMOTE, (uint16_t)(random() % 100 + 1), 5000, PROTOCOL_UDP));
 		assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
 	}
 	fixture_pass(fixture, 8000 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->inside.count + fixture->shard->outside.count, 0);
 }
 

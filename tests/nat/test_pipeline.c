@@ -98,39 +98,31 @@ static void a_zero_udp_checksum_stays_zero(void **state)
 	assert_int_equal(load_be16(frame_read(&frame).l4 + UDP_CHECKSUM_OFFSET), 0);
 }
 
-static void expect_drop(struct fixture *fixture, const struct description *of, enum drop_reason reason)
-{
-	struct frame frame;
-	const uint64_t before = fixture_drops(fixture, reason);
-	fixture_send(fixture, &frame, of);
-	assert_int_equal(fixture_drops(fixture, reason), before + 1);
-}
-
 static void what_can_not_be_attributed_is_dropped(void **state)
 {
 	struct fixture *fixture = *state;
 	struct description of = udp_out;
 	of.vni = 9999;
-	expect_drop(fixture, &of, DROP_UNKNOWN_VNI);
+	fixture_expect_drop(fixture, &of, DROP_UNKNOWN_VNI);
 	of = udp_out;
 	of.vtep = IP(10, 101, 0, 2);
-	expect_drop(fixture, &of, DROP_UNTRUSTED_VTEP);
+	fixture_expect_drop(fixture, &of, DROP_UNTRUSTED_VTEP);
 	of = udp_out;
 	of.source = IP(10, 1, 0, 5);
-	expect_drop(fixture, &of, DROP_SOURCE_OUTSIDE_VPC);
+	fixture_expect_drop(fixture, &of, DROP_SOURCE_OUTSIDE_VPC);
 	of = udp_out;
 	of.source = IP(224, 0, 0, 1);
-	expect_drop(fixture, &of, DROP_BAD_SOURCE);
+	fixture_expect_drop(fixture, &of, DROP_BAD_SOURCE);
 	of = udp_out;
 	of.destination_port = 4789;
-	expect_drop(fixture, &of, DROP_NESTED);
+	fixture_expect_drop(fixture, &of, DROP_NESTED);
 	of = udp_out;
 	of.protocol = 132;
-	expect_drop(fixture, &of, DROP_DENIED_PROTOCOL);
+	fixture_expect_drop(fixture, &of, DROP_DENIED_PROTOCOL);
 	of = reply_to(&(struct seen){.source = IP(203, 0, 113, 99), .destination = REMOTE, .protocol = PROTOCOL_UDP});
-	expect_drop(fixture, &of, DROP_NOT_OURS);
+	fixture_expect_drop(fixture, &of, DROP_NOT_OURS);
 	of.destination = ACME_IP_1;
-	expect_drop(fixture, &of, DROP_NO_SESSION);
+	fixture_expect_drop(fixture, &of, DROP_NO_SESSION);
 }
 
 static void nothing_passes_without_a_policy_or_a_route(void **state)
@@ -138,10 +130,10 @@ static void nothing_passes_without_a_policy_or_a_route(void **state)
 	struct fixture *fixture = *state;
 	const struct nat_view whole = fixture->view;
 	fixture->view.policy = NULL;
-	expect_drop(fixture, &udp_out, DROP_NO_POLICY);
+	fixture_expect_drop(fixture, &udp_out, DROP_NO_POLICY);
 	fixture->view = whole;
 	fixture->view.adjacency = NULL;
-	expect_drop(fixture, &udp_out, DROP_NO_ROUTE);
+	fixture_expect_drop(fixture, &udp_out, DROP_NO_ROUTE);
 	fixture->view = whole;
 	assert_int_equal(fixture->counters->shards[0].sessions_active, 0);
 }
@@ -185,7 +177,7 @@ static void egress_rules_decide_by_first_match(void **state)
 	fixture->draft.counts[POLICY_RULES] = 2;
 	fixture->draft.workspaces[0].rule_count = 2;
 	fixture_apply(fixture);
-	expect_drop(fixture, &udp_out, DROP_DENIED_POLICY);
+	fixture_expect_drop(fixture, &udp_out, DROP_DENIED_POLICY);
 	struct frame frame;
 	assert_int_equal(fixture_send(fixture, &frame, &syn_out), PACKET_FORWARD);
 	assert_false(frame_read(&frame).tunnelled);

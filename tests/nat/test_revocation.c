@@ -5,29 +5,10 @@
 
 static struct description udp(uint16_t source_port, uint16_t payload_bytes)
 {
-	return (struct description){
-		.source = WORKER,
-		.destination = REMOTE,
-		.source_port = source_port,
-		.destination_port = 5000,
-		.protocol = PROTOCOL_UDP,
-		.payload_bytes = payload_bytes,
-		.ip_id = 9,
-	};
-}
-
-static struct seen sent(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	assert_int_equal(fixture_send(fixture, &frame, &of), PACKET_FORWARD);
-	return frame_read(&frame);
-}
-
-static void expect_drop(struct fixture *fixture, struct description of, enum drop_reason reason)
-{
-	struct frame frame;
-	fixture_send(fixture, &frame, &of);
-	assert_int_equal(frame.packet.drop_reason, reason);
+	struct description of = describe_udp(source_port, REMOTE, 5000);
+	of.payload_bytes = payload_bytes;
+	of.ip_id = 9;
+	return of;
 }
 
 /* Bytes [from, from + bytes) of the datagram, with that TTL. */
@@ -48,7 +29,7 @@ static void frame_piece(struct frame *frame, const struct description *of, uint3
 static void rfc1812_ttl_is_never_forwarded_as_zero_by_a_later_fragment_either(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, 100));
+	const struct seen out = fixture_sent(fixture, udp(40000, 100));
 	struct description reply = reply_to(&out);
 	reply.payload_bytes = 1000;
 	struct frame frame;
@@ -66,10 +47,11 @@ static void rfc1812_ttl_is_never_forwarded_as_zero_by_a_later_fragment_either(vo
 static void sessions_of_an_address_that_left_the_vpc_end(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, 10));
+	const struct seen out = fixture_sent(fixture, udp(40000, 10));
 	fixture->draft.cidrs[0] = (struct policy_cidr){IP(10, 1, 0, 0), 16};
 	fixture_apply(fixture);
-	expect_drop(fixture, reply_to(&out), DROP_STALE_SESSION);
+	const struct description reply = reply_to(&out);
+	fixture_expect_drop(fixture, &reply, DROP_STALE_SESSION);
 	assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
 	fixture_pass(fixture, 2 * SECOND_NS);
 	assert_int_equal(fixture->counters->shards[0].sessions_active, 0);
@@ -83,22 +65,23 @@ static void e3_a_listed_workers_old_host_can_not_use_its_sessions(void **state)
 	fixture->draft.counts[POLICY_WORKERS] = 1;
 	fixture_apply(fixture);
 	struct description of = udp(40000, 10);
-	const struct seen out = sent(fixture, of);
+	const struct seen out = fixture_sent(fixture, of);
 	fixture->draft.workers[0].vtep = HOST_2;
 	fixture_apply(fixture);
-	expect_drop(fixture, of, DROP_WRONG_VTEP);
+	fixture_expect_drop(fixture, &of, DROP_WRONG_VTEP);
 	of.vtep = HOST_2;
-	assert_int_equal(sent(fixture, of).source_port, out.source_port);
-	assert_int_equal(sent(fixture, reply_to(&out)).outer_destination, HOST_2);
+	assert_int_equal(fixture_sent(fixture, of).source_port, out.source_port);
+	assert_int_equal(fixture_sent(fixture, reply_to(&out)).outer_destination, HOST_2);
 }
 
 static void replies_do_not_go_to_a_host_that_is_trusted_no_more(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, 10));
+	const struct seen out = fixture_sent(fixture, udp(40000, 10));
 	fixture->draft.vteps[0] = (struct policy_vtep_prefix){HOST_2, 32};
 	fixture_apply(fixture);
-	expect_drop(fixture, reply_to(&out), DROP_STALE_SESSION);
+	const struct description reply = reply_to(&out);
+	fixture_expect_drop(fixture, &reply, DROP_STALE_SESSION);
 }
 
 static void e6_the_underlay_is_out_of_reach_whatever_a_workspace_allows(void **state)
@@ -108,18 +91,18 @@ static void e6_the_underlay_is_out_of_reach_whatever_a_workspace_allows(void **s
 	fixture_apply(fixture);
 	struct description of = udp(40000, 10);
 	of.destination = HOST_2;
-	expect_drop(fixture, of, DROP_DENIED_DESTINATION);
+	fixture_expect_drop(fixture, &of, DROP_DENIED_DESTINATION);
 	of.destination = GATEWAY_INSIDE;
-	expect_drop(fixture, of, DROP_DENIED_DESTINATION);
+	fixture_expect_drop(fixture, &of, DROP_DENIED_DESTINATION);
 	of.destination = IP(10, 200, 0, 1);
-	assert_false(sent(fixture, of).tunnelled);
+	assert_false(fixture_sent(fixture, of).tunnelled);
 }
 
 static void rfc1191_an_mtu_above_the_link_is_not_passed_inside(void **state)
 {
 	struct fixture *fixture = *state;
 	struct description about = udp(40000, 10);
-	const struct seen out = sent(fixture, about);
+	const struct seen out = fixture_sent(fixture, about);
 	about.source = out.source;
 	about.source_port = out.source_port;
 	const struct description outer = {.outside = true,
@@ -138,7 +121,7 @@ static void rfc1191_an_mtu_above_the_link_is_not_passed_inside(void **state)
 static void icmp_errors_are_no_way_around_the_egress_rules(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, 10));
+	const struct seen out = fixture_sent(fixture, udp(40000, 10));
 	struct description about = reply_to(&out);
 	about.outside = false;
 	about.destination = WORKER;
@@ -161,7 +144,7 @@ static void e3_every_kind_of_packet_of_a_listed_worker_comes_from_its_host(void 
 	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_1};
 	fixture->draft.counts[POLICY_WORKERS] = 1;
 	fixture_apply(fixture);
-	const struct seen out = sent(fixture, udp(40000, 10));
+	const struct seen out = fixture_sent(fixture, udp(40000, 10));
 	struct description about = reply_to(&out);
 	about.outside = false;
 	about.destination = WORKER;

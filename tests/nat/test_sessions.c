@@ -5,81 +5,38 @@
 
 #include <stdlib.h>
 
-static struct description udp(uint16_t source_port, uint32_t remote, uint16_t remote_port)
-{
-	return (struct description){
-		.source = WORKER,
-		.destination = remote,
-		.source_port = source_port,
-		.destination_port = remote_port,
-		.protocol = PROTOCOL_UDP,
-		.payload_bytes = 16,
-	};
-}
-
-static struct description tcp(uint16_t source_port, uint8_t flags, uint32_t sequence)
-{
-	return (struct description){
-		.source = WORKER,
-		.destination = REMOTE,
-		.source_port = source_port,
-		.destination_port = 443,
-		.protocol = PROTOCOL_TCP,
-		.tcp_flags = flags,
-		.sequence = sequence,
-	};
-}
-
-static struct seen sent(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	assert_int_equal(fixture_send(fixture, &frame, &of), PACKET_FORWARD);
-	return frame_read(&frame);
-}
-
-static bool passes(struct fixture *fixture, struct description of)
-{
-	struct frame frame;
-	return fixture_send(fixture, &frame, &of) == PACKET_FORWARD;
-}
-
-static uint64_t active(const struct fixture *fixture)
-{
-	return fixture->counters->shards[0].sessions_active;
-}
-
 static void rfc4787_1_udp_mapping_is_independent_of_the_endpoint(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen first = sent(fixture, udp(40000, REMOTE, 5000));
-	const struct seen second = sent(fixture, udp(40000, REMOTE_2, 6000));
+	const struct seen first = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	const struct seen second = fixture_sent(fixture, describe_udp(40000, REMOTE_2, 6000));
 	assert_int_equal(first.source, second.source);
 	assert_int_equal(first.source_port, second.source_port);
-	assert_int_equal(active(fixture), 2);
+	assert_int_equal(fixture_active(fixture), 2);
 	/* Both remotes' answers arrive; a third one's does not (address- and
 	 * port-dependent filtering). */
-	assert_true(passes(fixture, reply_to(&first)));
-	assert_true(passes(fixture, reply_to(&second)));
+	assert_true(fixture_passes(fixture, reply_to(&first)));
+	assert_true(fixture_passes(fixture, reply_to(&second)));
 	struct description stranger = reply_to(&first);
 	stranger.source_port++;
-	assert_false(passes(fixture, stranger));
+	assert_false(fixture_passes(fixture, stranger));
 	assert_int_equal(fixture_drops(fixture, DROP_NO_SESSION), 1);
 }
 
 static void a_mapping_outlives_the_session_that_made_it(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen first = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen first = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture_pass(fixture, 200 * SECOND_NS);
-	const struct seen second = sent(fixture, udp(40000, REMOTE_2, 6000));
+	const struct seen second = fixture_sent(fixture, describe_udp(40000, REMOTE_2, 6000));
 	fixture_pass(fixture, 200 * SECOND_NS); /* the first has ended, the second leads now */
-	assert_int_equal(active(fixture), 1);
-	const struct seen third = sent(fixture, udp(40000, REMOTE, 7000));
+	assert_int_equal(fixture_active(fixture), 1);
+	const struct seen third = fixture_sent(fixture, describe_udp(40000, REMOTE, 7000));
 	assert_int_equal(third.source_port, first.source_port);
-	assert_true(passes(fixture, reply_to(&second)));
-	assert_false(passes(fixture, reply_to(&first)));
+	assert_true(fixture_passes(fixture, reply_to(&second)));
+	assert_false(fixture_passes(fixture, reply_to(&first)));
 	fixture_pass(fixture, 400 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->inside.count, 0);
 	assert_int_equal(fixture->shard->outside.count, 0);
 }
@@ -96,9 +53,9 @@ static void tcp_ports_are_reused_for_other_remotes(void **state)
 	static bool used[65536];
 	memset(used, 0, sizeof(used));
 	for (unsigned i = 0; i < 2000; i++) {
-		struct description of = tcp((uint16_t)(1024 + i), TCP_SYN, 1);
+		struct description of = describe_tcp((uint16_t)(1024 + i), TCP_SYN, 1);
 		of.destination = i % 2 ? REMOTE : REMOTE_2;
-		const struct seen seen = sent(fixture, of);
+		const struct seen seen = fixture_sent(fixture, of);
 		shared += used[seen.source_port];
 		used[seen.source_port] = true;
 	}
@@ -109,14 +66,14 @@ static void a_session_is_refused_only_when_every_port_of_every_ip_is_taken(void 
 {
 	(void)state;
 	struct fixture *fixture = fixture_new(131072 + 1024);
-	struct description of = tcp(0, TCP_SYN, 1);
+	struct description of = describe_tcp(0, TCP_SYN, 1);
 	static uint8_t taken[2][65536];
 	memset(taken, 0, sizeof(taken));
 	const unsigned total = 2 * PORT_TOTAL;
 	for (unsigned i = 0; i < total; i++) {
 		of.source = IP(10, 0, 1 + i / 50000, 1);
 		of.source_port = (uint16_t)(i % 50000 + 1);
-		const struct seen seen = sent(fixture, of);
+		const struct seen seen = fixture_sent(fixture, of);
 		assert_true(seen.source == ACME_IP_1 || seen.source == ACME_IP_2);
 		assert_true(seen.source_port >= 1024);
 		assert_int_equal(taken[seen.source == ACME_IP_2][seen.source_port], 0);
@@ -124,7 +81,7 @@ static void a_session_is_refused_only_when_every_port_of_every_ip_is_taken(void 
 		assert_false(seen.tunnelled);
 	}
 	of.source = IP(10, 0, 9, 9);
-	const struct seen refused = sent(fixture, of); /* the answer: a RST to the worker */
+	const struct seen refused = fixture_sent(fixture, of); /* the answer: a RST to the worker */
 	assert_true(refused.tunnelled);
 	assert_int_equal(refused.tcp_flags, TCP_RST | TCP_ACK);
 	assert_int_equal(refused.acknowledged, 2);
@@ -132,22 +89,22 @@ static void a_session_is_refused_only_when_every_port_of_every_ip_is_taken(void 
 	/* Another remote still has them all, and the other workspace is not touched.
 	 */
 	of.destination = REMOTE_2;
-	assert_false(sent(fixture, of).tunnelled);
-	of = tcp(1, TCP_SYN, 1);
+	assert_false(fixture_sent(fixture, of).tunnelled);
+	of = describe_tcp(1, TCP_SYN, 1);
 	of.vni = VNI_GLOBEX;
-	assert_int_equal(sent(fixture, of).source, GLOBEX_IP);
+	assert_int_equal(fixture_sent(fixture, of).source, GLOBEX_IP);
 	/* One ends; its port is found at once. */
-	of = tcp(0, TCP_RST, 2);
+	of = describe_tcp(0, TCP_RST, 2);
 	of.source = IP(10, 0, 1, 1);
 	of.source_port = 1;
-	assert_true(passes(fixture, of));
+	assert_true(fixture_passes(fixture, of));
 	fixture_pass(fixture, 2 * SECOND_NS);
-	of = tcp(7, TCP_SYN, 1);
+	of = describe_tcp(7, TCP_SYN, 1);
 	of.source = IP(10, 0, 9, 9);
-	assert_false(sent(fixture, of).tunnelled);
+	assert_false(fixture_sent(fixture, of).tunnelled);
 	/* P10: everything returns. */
 	fixture_pass(fixture, 40 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->port_maps_used, 0);
 	assert_int_equal(fixture->shard->inside.count + fixture->shard->outside.count, 0);
 	fixture_free(fixture);
@@ -157,20 +114,20 @@ static void udp_ports_are_exhausted_by_mappings_not_by_remotes(void **state)
 {
 	(void)state;
 	struct fixture *fixture = fixture_new(262144);
-	struct description of = udp(0, REMOTE, 5000);
+	struct description of = describe_udp(0, REMOTE, 5000);
 	of.vni = VNI_GLOBEX;
 	for (unsigned i = 0; i < PORT_TOTAL; i++) {
 		of.source = IP(10, 0, 1 + i / 50000, 1);
 		of.source_port = (uint16_t)(i % 50000 + 1);
-		assert_false(sent(fixture, of).tunnelled);
+		assert_false(fixture_sent(fixture, of).tunnelled);
 	}
 	of.source = IP(10, 0, 9, 9);
-	assert_int_equal(sent(fixture, of).icmp_code, ICMP_HOST_UNREACHABLE);
+	assert_int_equal(fixture_sent(fixture, of).icmp_code, ICMP_HOST_UNREACHABLE);
 	assert_int_equal(fixture_drops(fixture, DROP_PORTS_EXHAUSTED), 1);
 	of.source = IP(10, 0, 1, 1);
 	of.destination = REMOTE_2;
 	of.source_port = 1;
-	assert_false(sent(fixture, of).tunnelled); /* its mapping serves any remote */
+	assert_false(fixture_sent(fixture, of).tunnelled); /* its mapping serves any remote */
 	fixture_free(fixture);
 }
 
@@ -179,13 +136,13 @@ static void rfc4787_2_a_worker_keeps_its_egress_ip(void **state)
 	struct fixture *fixture = *state;
 	unsigned both[2] = {0, 0};
 	for (unsigned worker = 0; worker < 50; worker++) {
-		struct description of = tcp(2000, TCP_SYN, 1);
+		struct description of = describe_tcp(2000, TCP_SYN, 1);
 		of.source = IP(10, 0, 0, 10 + worker);
-		const struct seen first = sent(fixture, of);
+		const struct seen first = fixture_sent(fixture, of);
 		both[first.source == ACME_IP_2]++;
 		for (uint16_t port = 2001; port < 2010; port++) {
 			of.source_port = port;
-			assert_int_equal(sent(fixture, of).source, first.source);
+			assert_int_equal(fixture_sent(fixture, of).source, first.source);
 		}
 	}
 	assert_true(both[0] > 5 && both[1] > 5);
@@ -194,35 +151,35 @@ static void rfc4787_2_a_worker_keeps_its_egress_ip(void **state)
 static void rfc4787_5_udp_lives_five_minutes_and_outbound_refreshes(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture_pass(fixture, 299 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
-	sent(fixture, udp(40000, REMOTE, 5000));
+	assert_int_equal(fixture_active(fixture), 1);
+	fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture_pass(fixture, 299 * SECOND_NS);
-	assert_true(passes(fixture, reply_to(&out))); /* inbound does not refresh (RFC 7857 section 4) */
+	assert_true(fixture_passes(fixture, reply_to(&out))); /* inbound does not refresh (RFC 7857 section 4) */
 	fixture_pass(fixture, 2 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	fixture->draft.workspaces[0].flags |= POLICY_WORKSPACE_INBOUND_REFRESH;
 	fixture_apply(fixture);
-	const struct seen again = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen again = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture_pass(fixture, 200 * SECOND_NS);
-	assert_true(passes(fixture, reply_to(&again)));
+	assert_true(fixture_passes(fixture, reply_to(&again)));
 	fixture_pass(fixture, 200 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 }
 
 static void dns_ends_soon_after_its_answer_and_not_before(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 53));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 53));
 	fixture_pass(fixture, 60 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
-	sent(fixture, udp(40000, REMOTE, 53));
-	assert_true(passes(fixture, reply_to(&out)));
+	assert_int_equal(fixture_active(fixture), 1);
+	fixture_sent(fixture, describe_udp(40000, REMOTE, 53));
+	assert_true(fixture_passes(fixture, reply_to(&out)));
 	fixture_pass(fixture, 29 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc5508_2_ping_lives_a_minute(void **state)
@@ -233,166 +190,152 @@ static void rfc5508_2_ping_lives_a_minute(void **state)
 		.source_port = 9,
 		.protocol = PROTOCOL_ICMP,
 		.icmp_type = ICMP_ECHO_REQUEST};
-	const struct seen out = sent(fixture, of);
-	assert_true(passes(fixture, reply_to(&out)));
+	const struct seen out = fixture_sent(fixture, of);
+	assert_true(fixture_passes(fixture, reply_to(&out)));
 	fixture_pass(fixture, 59 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	of.icmp_type = ICMP_ECHO_REPLY;
-	assert_false(passes(fixture, of)); /* a reply opens nothing */
-}
-
-/* Opens a TCP session and completes its handshake; what was seen of the SYN. */
-static struct seen established(struct fixture *fixture, uint16_t port)
-{
-	const struct seen out = sent(fixture, tcp(port, TCP_SYN, 1000));
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_SYN | TCP_ACK;
-	in.sequence = 7000;
-	in.acknowledged = 1001;
-	assert_true(passes(fixture, in));
-	sent(fixture, tcp(port, TCP_ACK, 1001));
-	return out;
+	assert_false(fixture_passes(fixture, of)); /* a reply opens nothing */
 }
 
 static void rfc5382_5_established_tcp_lives_idle_for_two_hours_four(void **state)
 {
 	struct fixture *fixture = *state;
-	established(fixture, 40000);
+	fixture_establish(fixture, 40000);
 	fixture_pass(fixture, 7439 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void an_unanswered_syn_ends_after_thirty_seconds(void **state)
 {
 	struct fixture *fixture = *state;
-	sent(fixture, tcp(40000, TCP_SYN, 1));
+	fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1));
 	assert_int_equal(fixture->shard->workspaces[0].half_open, 1);
 	fixture_pass(fixture, 29 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->workspaces[0].half_open, 0);
 }
 
 static void rfc5382_2_half_close_lets_data_flow_the_other_way(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = established(fixture, 40000);
-	sent(fixture, tcp(40000, TCP_FIN | TCP_ACK, 1001));
+	const struct seen out = fixture_establish(fixture, 40000);
+	fixture_sent(fixture, describe_tcp(40000, TCP_FIN | TCP_ACK, 1001));
 	fixture_pass(fixture, 3600 * SECOND_NS);
 	struct description in = reply_to(&out);
 	in.tcp_flags = TCP_ACK;
 	in.sequence = 7001;
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	in.tcp_flags = TCP_FIN | TCP_ACK;
 	in.sequence = 7017;
 	in.payload_bytes = 0;
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 239 * SECOND_NS);
-	assert_int_equal(active(fixture), 1); /* TIME_WAIT */
+	assert_int_equal(fixture_active(fixture), 1); /* TIME_WAIT */
 	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc5382_2_simultaneous_open_is_established(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, tcp(40000, TCP_SYN, 1000));
+	const struct seen out = fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1000));
 	struct description in = reply_to(&out);
 	in.payload_bytes = 0;
 	in.tcp_flags = TCP_SYN;
 	in.sequence = 7000;
-	assert_true(passes(fixture, in));
-	sent(fixture, tcp(40000, TCP_SYN | TCP_ACK, 1000));
+	assert_true(fixture_passes(fixture, in));
+	fixture_sent(fixture, describe_tcp(40000, TCP_SYN | TCP_ACK, 1000));
 	in.tcp_flags = TCP_SYN | TCP_ACK;
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 }
 
 static void rfc5382_4_an_unsolicited_syn_is_dropped_in_silence(void **state)
 {
 	struct fixture *fixture = *state;
-	struct description in = tcp(443, TCP_SYN, 1);
+	struct description in = describe_tcp(443, TCP_SYN, 1);
 	in.outside = true;
 	in.source = REMOTE;
 	in.destination = ACME_IP_1;
 	in.destination_port = 5000;
-	assert_false(passes(fixture, in));
-	assert_int_equal(active(fixture), 0);
+	assert_false(fixture_passes(fixture, in));
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc7857_2_only_a_reset_that_fits_closes(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = established(fixture, 40000);
+	const struct seen out = fixture_establish(fixture, 40000);
 	struct description in = reply_to(&out);
 	in.payload_bytes = 0;
 	in.tcp_flags = TCP_RST;
 	in.sequence = 9999; /* 7001 would fit */
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 200 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
-	sent(fixture, tcp(40000, TCP_ACK, 1001)); /* still alive: the long timer holds again */
+	assert_int_equal(fixture_active(fixture), 1);
+	fixture_sent(fixture, describe_tcp(40000, TCP_ACK, 1001)); /* still alive: the long timer holds again */
 	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	in.sequence = 9999;
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(active(fixture), 0); /* doubtful and silent: four minutes since the first such RST */
-	established(fixture, 40001);
+	assert_int_equal(fixture_active(fixture), 0); /* doubtful and silent: four minutes since the first such RST */
+	fixture_establish(fixture, 40001);
 	const struct session *session = &fixture->shard->sessions[0];
 	for (uint32_t i = 0; session->state == SESSION_FREE; i++)
 		session = &fixture->shard->sessions[i];
 	in.destination = session->egress_address;
 	in.destination_port = session->egress_port;
 	in.sequence = 7001;
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc7857_2_a_forged_reset_does_not_end_at_once_what_was_long_idle(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = established(fixture, 40000);
+	const struct seen out = fixture_establish(fixture, 40000);
 	struct description in = reply_to(&out);
 	in.payload_bytes = 0;
 	in.tcp_flags = TCP_RST;
 	in.sequence = 9999; /* 7001 would fit */
 	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 230 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
-	assert_true(passes(fixture, in)); /* a second one changes nothing */
+	assert_int_equal(fixture_active(fixture), 1);
+	assert_true(fixture_passes(fixture, in)); /* a second one changes nothing */
 	fixture_pass(fixture, 12 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void a_reset_that_does_not_fit_never_lengthens_the_time_of_a_state(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, tcp(40000, TCP_SYN, 1000));
+	const struct seen out = fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1000));
 	struct description in = reply_to(&out);
 	in.payload_bytes = 0;
 	in.tcp_flags = TCP_RST;
 	in.sequence = 9999;
-	assert_true(passes(fixture, in));
+	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 32 * SECOND_NS); /* an unanswered SYN has 30 s, not the four minutes after a RST */
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc5382_10_icmp_errors_are_translated_and_end_nothing(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct description kinds[] = {tcp(40000, TCP_SYN, 1000), udp(40000, REMOTE, 5000)};
+	const struct description kinds[] = {describe_tcp(40000, TCP_SYN, 1000), describe_udp(40000, REMOTE, 5000)};
 	for (unsigned i = 0; i < 2; i++) {
-		const struct seen out = sent(fixture, kinds[i]);
+		const struct seen out = fixture_sent(fixture, kinds[i]);
 		struct description about = kinds[i];
 		about.source = out.source;
 		about.source_port = out.source_port;
@@ -425,13 +368,13 @@ static void rfc5382_10_icmp_errors_are_translated_and_end_nothing(void **state)
 		assert_int_equal(fixture_run(fixture, &frame), PACKET_DROP);
 		assert_int_equal(frame.packet.drop_reason, DROP_ICMP_NO_SESSION);
 	}
-	assert_int_equal(active(fixture), 2);
+	assert_int_equal(fixture_active(fixture), 2);
 }
 
 static void icmp_errors_from_a_worker_speak_of_the_egress_ip(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	struct description reply = reply_to(&out);
 	struct frame frame;
 	fixture_send(fixture, &frame, &reply);
@@ -455,7 +398,7 @@ static void icmp_errors_from_a_worker_speak_of_the_egress_ip(void **state)
 static void a_reused_vni_never_matches_old_sessions(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen old = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen old = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	/* acme goes; its VNI and its egress IP become globex's in the same breath. */
 	struct policy_draft *draft = &fixture->draft;
 	draft->workspaces[0] = draft->workspaces[1];
@@ -466,80 +409,81 @@ static void a_reused_vni_never_matches_old_sessions(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		draft->egress_ips[i].workspace_index = 0;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&old)));
+	assert_false(fixture_passes(fixture, reply_to(&old)));
 	assert_int_equal(fixture_drops(fixture, DROP_STALE_SESSION), 1);
 	/* The new owner's same 5-tuple starts anew. */
-	sent(fixture, udp(40000, REMOTE, 5000));
+	fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture_pass(fixture, 5 * SECOND_NS);
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
 }
 
 static void a_vpc_that_went_and_came_back_is_another_one(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen old = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen old = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture->draft.counts[POLICY_VPCS] = 1;
 	struct policy_vpc acme = fixture->draft.vpcs[0];
 	fixture->draft.vpcs[0] = fixture->draft.vpcs[1];
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&old)));
+	assert_false(fixture_passes(fixture, reply_to(&old)));
 	fixture->draft.vpcs[0] = acme;
 	fixture->draft.counts[POLICY_VPCS] = 2;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&old)));
+	assert_false(fixture_passes(fixture, reply_to(&old)));
 	/* And the incarnation alone makes another one, when nobody saw it go. */
-	const struct seen mid = sent(fixture, udp(40001, REMOTE, 5000));
-	assert_true(passes(fixture, reply_to(&mid)));
+	const struct seen mid = fixture_sent(fixture, describe_udp(40001, REMOTE, 5000));
+	assert_true(fixture_passes(fixture, reply_to(&mid)));
 	fixture->draft.vpcs[0].incarnation++;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&mid)));
+	assert_false(fixture_passes(fixture, reply_to(&mid)));
 }
 
 static void p6_a_reload_does_not_touch_what_did_not_change(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen udp_seen = sent(fixture, udp(40000, REMOTE, 5000));
-	const struct seen tcp_seen = established(fixture, 40000);
+	const struct seen udp_seen = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	const struct seen tcp_seen = fixture_establish(fixture, 40000);
 	for (unsigned i = 0; i < 20; i++) {
 		fixture->draft.counts[POLICY_WORKSPACES] = i % 2 ? 2 : 1;
 		fixture->draft.counts[POLICY_VPCS] = i % 2 ? 2 : 1;
 		fixture->draft.counts[POLICY_EGRESS_IPS] = i % 2 ? 3 : 2;
 		fixture_apply(fixture);
-		assert_true(passes(fixture, reply_to(&udp_seen)));
+		assert_true(fixture_passes(fixture, reply_to(&udp_seen)));
 		struct description in = reply_to(&tcp_seen);
 		in.tcp_flags = TCP_ACK;
 		in.sequence = 7001;
-		assert_true(passes(fixture, in));
-		assert_int_equal(sent(fixture, udp(40000, REMOTE, 5000)).source_port, udp_seen.source_port);
+		assert_true(fixture_passes(fixture, in));
+		assert_int_equal(
+			fixture_sent(fixture, describe_udp(40000, REMOTE, 5000)).source_port, udp_seen.source_port);
 		fixture_pass(fixture, SECOND_NS);
 	}
-	assert_int_equal(active(fixture), 2);
+	assert_int_equal(fixture_active(fixture), 2);
 }
 
 static void p11_a_draining_ip_takes_no_new_sessions_and_keeps_the_old(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen old = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen old = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	fixture->draft.egress_ips[old.source == ACME_IP_2].state = POLICY_EGRESS_DRAINING;
 	fixture_apply(fixture);
-	assert_true(passes(fixture, reply_to(&old)));
-	assert_int_equal(sent(fixture, udp(40000, REMOTE, 5000)).source, old.source);
+	assert_true(fixture_passes(fixture, reply_to(&old)));
+	assert_int_equal(fixture_sent(fixture, describe_udp(40000, REMOTE, 5000)).source, old.source);
 	/* The same socket to another remote: a new session, so from the other IP. */
-	const struct seen moved = sent(fixture, udp(40000, REMOTE_2, 5000));
+	const struct seen moved = fixture_sent(fixture, describe_udp(40000, REMOTE_2, 5000));
 	assert_int_not_equal(moved.source, old.source);
-	assert_true(passes(fixture, reply_to(&moved)));
-	assert_true(passes(fixture, reply_to(&old)));
+	assert_true(fixture_passes(fixture, reply_to(&moved)));
+	assert_true(fixture_passes(fixture, reply_to(&old)));
 	for (uint16_t port = 1; port < 50; port++)
-		assert_int_equal(sent(fixture, tcp(port, TCP_SYN, 1)).source, moved.source);
+		assert_int_equal(fixture_sent(fixture, describe_tcp(port, TCP_SYN, 1)).source, moved.source);
 	fixture->draft.egress_ips[0].state = fixture->draft.egress_ips[1].state = POLICY_EGRESS_DRAINING;
 	fixture_apply(fixture);
 	struct frame frame;
-	struct description of = udp(41000, REMOTE, 5000);
+	struct description of = describe_udp(41000, REMOTE, 5000);
 	fixture_send(fixture, &frame, &of);
 	assert_int_equal(fixture_drops(fixture, DROP_NO_EGRESS_IP), 1);
 	fixture_pass(fixture, 400 * SECOND_NS);
-	assert_int_equal(active(fixture), 0);
+	assert_int_equal(fixture_active(fixture), 0);
 	assert_int_equal(fixture->shard->inside.count + fixture->shard->outside.count, 0);
 }
 
@@ -550,24 +494,24 @@ static void listed_workers_alone_may_send_and_only_from_their_host(void **state)
 	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_1};
 	fixture->draft.counts[POLICY_WORKERS] = 1;
 	fixture_apply(fixture);
-	const struct seen old = sent(fixture, udp(40000, REMOTE, 5000));
-	assert_true(passes(fixture, reply_to(&old)));
-	struct description of = udp(40000, REMOTE, 5000);
+	const struct seen old = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	assert_true(fixture_passes(fixture, reply_to(&old)));
+	struct description of = describe_udp(40000, REMOTE, 5000);
 	of.source = WORKER_2;
-	assert_false(passes(fixture, of));
+	assert_false(fixture_passes(fixture, of));
 	assert_int_equal(fixture_drops(fixture, DROP_UNKNOWN_WORKER), 1);
-	of = udp(40001, REMOTE, 5000);
+	of = describe_udp(40001, REMOTE, 5000);
 	of.vtep = HOST_2;
-	assert_false(passes(fixture, of));
-	of = udp(40000, REMOTE, 5000);
+	assert_false(fixture_passes(fixture, of));
+	of = describe_udp(40000, REMOTE, 5000);
 	of.vtep = HOST_2;
-	assert_false(passes(fixture, of)); /* nor can another host take an open session over */
+	assert_false(fixture_passes(fixture, of)); /* nor can another host take an open session over */
 	assert_int_equal(fixture_drops(fixture, DROP_WRONG_VTEP), 2);
 	/* The worker stops, another gets its address: nothing of the old one's
 	 * arrives there. */
 	fixture->draft.workers[0].incarnation = 1;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&old)));
+	assert_false(fixture_passes(fixture, reply_to(&old)));
 	assert_int_equal(fixture_drops(fixture, DROP_STALE_SESSION), 1);
 }
 
@@ -578,23 +522,23 @@ static void listed_worker_of_an_open_vpc_ends_with_its_sessions(void **state)
 	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_1};
 	fixture->draft.counts[POLICY_WORKERS] = 1;
 	fixture_apply(fixture);
-	const struct seen old = sent(fixture, udp(40000, REMOTE, 5000));
-	struct description of = udp(40000, REMOTE, 5000);
+	const struct seen old = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	struct description of = describe_udp(40000, REMOTE, 5000);
 	of.source = WORKER_2;
-	const struct seen other = sent(fixture, of);
-	of = udp(40001, REMOTE, 5000);
+	const struct seen other = fixture_sent(fixture, of);
+	of = describe_udp(40001, REMOTE, 5000);
 	of.vtep = HOST_2;
-	assert_false(passes(fixture, of));
+	assert_false(fixture_passes(fixture, of));
 	assert_int_equal(fixture_drops(fixture, DROP_WRONG_VTEP), 1);
 	fixture->draft.counts[POLICY_WORKERS] = 0;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&old)));
-	assert_true(passes(fixture, reply_to(&other)));
+	assert_false(fixture_passes(fixture, reply_to(&old)));
+	assert_true(fixture_passes(fixture, reply_to(&other)));
 	assert_int_equal(fixture_drops(fixture, DROP_STALE_SESSION), 1);
 	/* It comes back as another one: what arrives for the old one still goes nowhere. */
 	fixture->draft.counts[POLICY_WORKERS] = 1;
 	fixture_apply(fixture);
-	assert_false(passes(fixture, reply_to(&old)));
+	assert_false(fixture_passes(fixture, reply_to(&old)));
 }
 
 static void limits_hold_per_workspace_and_spare_the_others(void **state)
@@ -604,23 +548,23 @@ static void limits_hold_per_workspace_and_spare_the_others(void **state)
 	fixture_apply(fixture);
 	unsigned opened = 0;
 	for (uint16_t port = 1; port <= 50; port++)
-		opened += !sent(fixture, tcp(port, TCP_SYN, 1)).tunnelled;
+		opened += !fixture_sent(fixture, describe_tcp(port, TCP_SYN, 1)).tunnelled;
 	assert_int_equal(opened, 10);
 	assert_int_equal(fixture_drops(fixture, DROP_LIMIT_SESSIONS), 40);
-	struct description of = tcp(1, TCP_SYN, 1);
+	struct description of = describe_tcp(1, TCP_SYN, 1);
 	of.vni = VNI_GLOBEX;
-	assert_false(sent(fixture, of).tunnelled);
+	assert_false(fixture_sent(fixture, of).tunnelled);
 	fixture->draft.workspaces[0].limits = (struct policy_limits){.half_open = 12};
 	fixture_apply(fixture);
 	opened = 0;
 	for (uint16_t port = 100; port < 110; port++)
-		opened += !sent(fixture, tcp(port, TCP_SYN, 1)).tunnelled;
+		opened += !fixture_sent(fixture, describe_tcp(port, TCP_SYN, 1)).tunnelled;
 	assert_int_equal(opened, 2);
 	fixture->draft.workspaces[0].limits = (struct policy_limits){.new_sessions_per_second = 5};
 	fixture_apply(fixture);
 	for (unsigned i = 0, opened_by_rate = 0; i < 100; i++) {
 		struct frame frame;
-		struct description one = udp((uint16_t)(5000 + i), REMOTE, 80);
+		struct description one = describe_udp((uint16_t)(5000 + i), REMOTE, 80);
 		fixture_send(fixture, &frame, &one);
 		opened_by_rate += frame.packet.out_port == PORT_OUTSIDE && frame.packet.verdict == PACKET_FORWARD;
 		assert_true(opened_by_rate <= 5);
@@ -632,35 +576,35 @@ static void a_full_table_refuses_and_evicts_nobody(void **state)
 {
 	(void)state;
 	struct fixture *fixture = fixture_new(1024);
-	const struct seen first = sent(fixture, udp(1, REMOTE, 5000));
+	const struct seen first = fixture_sent(fixture, describe_udp(1, REMOTE, 5000));
 	for (uint16_t port = 2; port <= 1024; port++)
-		assert_false(sent(fixture, udp(port, REMOTE, 5000)).tunnelled);
+		assert_false(fixture_sent(fixture, describe_udp(port, REMOTE, 5000)).tunnelled);
 	struct frame frame;
-	struct description of = udp(2000, REMOTE, 5000);
+	struct description of = describe_udp(2000, REMOTE, 5000);
 	fixture_send(fixture, &frame, &of);
 	assert_int_equal(fixture_drops(fixture, DROP_SESSIONS_EXHAUSTED), 1);
-	assert_true(passes(fixture, reply_to(&first)));
-	assert_int_equal(active(fixture), 1024);
+	assert_true(fixture_passes(fixture, reply_to(&first)));
+	assert_int_equal(fixture_active(fixture), 1024);
 	fixture_free(fixture);
 }
 
 static void a_clock_that_jumps_breaks_nothing(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct seen out = sent(fixture, udp(40000, REMOTE, 5000));
+	const struct seen out = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
 	const uint64_t now_ns = fixture->now_ns;
 	fixture->now_ns = now_ns - 900 * SECOND_NS; /* back: as if it stood still */
-	assert_true(passes(fixture, reply_to(&out)));
+	assert_true(fixture_passes(fixture, reply_to(&out)));
 	nat_upkeep(fixture->shard, &fixture->view, fixture->now_ns);
 	fixture->now_ns = now_ns;
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 1);
 	fixture->now_ns += 365ull * 86400 * SECOND_NS; /* a year ahead */
 	for (unsigned i = 0; i < 10; i++)
 		nat_upkeep(fixture->shard, &fixture->view, ++fixture->now_ns);
 	fixture_pass(fixture, SECOND_NS);
-	assert_int_equal(active(fixture), 0);
-	sent(fixture, udp(40000, REMOTE, 5000));
-	assert_int_equal(active(fixture), 1);
+	assert_int_equal(fixture_active(fixture), 0);
+	fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	assert_int_equal(fixture_active(fixture), 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
