@@ -23,6 +23,10 @@
 
 #include "bpf/frame.h"
 #include "bpf/maps.h"
+#include "bpf/worker_drop.h"
+#include "bpf/worker_limit.h"
+#include "bpf/worker_maps.h"
+#include "bpf/worker_rules.h"
 
 enum {
 	TUNNEL_TTL = 64,
@@ -30,51 +34,10 @@ enum {
 	ARP_HARDWARE_ETHERNET = 1,
 	ARP_REQUEST = 1,
 	ARP_REPLY = 2,
+	DHCP_SERVER_PORT = 67,
+	DSCP_SHIFT = 2,
+	ECN_MASK = 3,
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BPF_WORKER_COUNT_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct worker_value);
-} workers SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BPF_WORKER_COUNT_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct delivery_key);
-	__type(value, struct delivery_value);
-} deliveries SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BPF_GATEWAY_COUNT_MAX);
-	__type(key, __be32);
-	__type(value, __u8);
-} gateways SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct worker_config);
-} worker_config SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, WORKER_DROP_COUNT);
-	__type(key, __u32);
-	__type(value, __u64);
-} worker_drops SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, BPF_WORKSPACE_COUNT_MAX);
-	__type(key, __u32);
-	__type(value, struct workspace_traffic);
-} workspace_counters SEC(".maps");
 
 /* A MAC and two zero bytes, so that it can be compared and swapped at once. */
 union mac_word {
@@ -93,27 +56,6 @@ struct arp_ipv4 {
 	__u8 target_mac[ETH_ALEN];
 	__u8 target_address_be[4];
 } __attribute__((packed));
-
-static __noinline int drop(enum worker_drop reason)
-{
-	__u32 key = reason;
-	__u64 *count = bpf_map_lookup_elem(&worker_drops, &key);
-
-	if (count)
-		(*count)++;
-	return TC_ACT_SHOT;
-}
-
-/* A drop that is known to belong to a workspace. */
-static __noinline int drop_of(const struct worker_value *worker, enum worker_drop reason)
-{
-	__u32 key = worker->workspace_index;
-	struct workspace_traffic *traffic = bpf_map_lookup_elem(&workspace_counters, &key);
-
-	if (traffic)
-		traffic->dropped_packets++;
-	return drop(reason);
-}
 
 /* Packets on the wire that this buffer becomes. */
 static __always_inline __u32 segment_count(const struct __sk_buff *skb)
@@ -171,24 +113,24 @@ static __always_inline int arp_answer(struct __sk_buff *skb, struct worker_value
 	__be32 sender_be, target_be;
 
 	if (!frame_reach(skb, sizeof(*ethernet) + sizeof(*arp)))
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	ethernet = (void *)(long)skb->data;
 	arp = (void *)(ethernet + 1);
 	if ((void *)(arp + 1) > (void *)(long)skb->data_end)
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	if (arp->hardware_type != bpf_htons(ARP_HARDWARE_ETHERNET) || arp->protocol_type != bpf_htons(ETH_P_IP) ||
 		arp->hardware_length != ETH_ALEN || arp->protocol_length != 4)
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 
 	__builtin_memcpy(&sender_be, arp->sender_address_be, sizeof(sender_be));
 	__builtin_memcpy(&target_be, arp->target_address_be, sizeof(target_be));
 	if (arp->operation != bpf_htons(ARP_REQUEST) || target_be != gateway_address_be)
-		return drop_of(worker, WORKER_DROP_NOT_IPV4);
+		return drop_of(skb, worker, WORKER_DROP_ARP);
 	/* From 0.0.0.0 it is a probe for a duplicate (RFC 5227 section 2.1.1): the address is taken. */
 	if (sender_be != worker->address_be && sender_be != 0)
-		return drop_of(worker, WORKER_DROP_SPOOFED_SOURCE);
+		return drop_of(skb, worker, WORKER_DROP_SPOOFED_SOURCE);
 	if (mac_of(arp->sender_mac).word != source.word || !mac_learn(worker, source))
-		return drop_of(worker, WORKER_DROP_SPOOFED_MAC);
+		return drop_of(skb, worker, WORKER_DROP_SPOOFED_MAC);
 
 	__builtin_memcpy(ethernet->h_dest, source.bytes, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_source, gateway_mac.bytes, ETH_ALEN);
@@ -228,37 +170,107 @@ static __always_inline enum worker_drop destination_refused(
 	return WORKER_DROP_COUNT;
 }
 
-static __always_inline int encapsulate(
-	struct __sk_buff *skb, const struct worker_value *worker, const struct worker_config *config, __u32 total_bytes)
+/* Whatever is sent from 0.0.0.0 to everybody's DHCP server. */
+static __always_inline int is_dhcp(struct __sk_buff *skb, const struct iphdr *ip)
+{
+	__be16 port_be;
+
+	return ip->saddr == 0 && ip->protocol == IPPROTO_UDP && ipv4_has_transport(ip) &&
+	       bpf_skb_load_bytes(skb, ETH_HLEN + ipv4_header_bytes(ip) + offsetof(struct udphdr, dest), &port_be,
+		       sizeof(port_be)) == 0 &&
+	       port_be == bpf_htons(DHCP_SERVER_PORT);
+}
+
+/* RFC 2474; the two bits of ECN stay. The checksum follows by RFC 1624, equation 3. */
+static __always_inline void dscp_set(struct iphdr *ip, __u8 dscp)
+{
+	__u16 *first = (__u16 *)ip, before = *first;
+	__u32 sum;
+
+	ip->tos = (__u8)(dscp << DSCP_SHIFT) | (ip->tos & ECN_MASK);
+	sum = (__u16)~ip->check + (__u16)~before + *first;
+	ip->check = checksum_fold(sum);
+}
+
+static __always_inline void count_sent(struct worker_value *worker, __u32 packets, __u32 bytes)
+{
+	__u32 index = worker->workspace_index;
+	struct workspace_traffic *traffic = bpf_map_lookup_elem(&workspace_counters, &index);
+
+	if (traffic) {
+		traffic->out_packets += packets;
+		traffic->out_bytes += bytes;
+	}
+	__sync_fetch_and_add(&worker->traffic.out_packets, packets);
+	__sync_fetch_and_add(&worker->traffic.out_bytes, bytes);
+}
+
+static __always_inline int encapsulate(struct __sk_buff *skb, struct worker_value *worker,
+	const struct worker_config *config, const struct workspace_value *workspace, __u32 total_bytes)
 {
 	struct bpf_tunnel_key key = {
 		.tunnel_id = worker->vni,
-		.remote_ipv4 = bpf_ntohl(worker->gateway_be),
 		.local_ipv4 = bpf_ntohl(worker->vtep_be),
 		.tunnel_ttl = TUNNEL_TTL,
 	};
-	__u32 index = worker->workspace_index, mtu_bytes = 0;
-	struct workspace_traffic *traffic;
+	__be32 gateway_be = *(const volatile __be32 *)&workspace->gateway_be;
+	__u32 mtu_bytes = 0;
 
+	if (gateway_be == 0)
+		return drop_of(skb, worker, WORKER_DROP_NO_GATEWAY);
+	key.remote_ipv4 = bpf_ntohl(gateway_be);
+	/* What the operator has set is meant for the underlay, too; a worker's own choice is not. */
+	if (workspace->dscp & WORKSPACE_DSCP_SET)
+		key.tunnel_tos = (__u8)(workspace->dscp << DSCP_SHIFT);
 	/* A redirect to a device that has gone loses the packet uncounted; bpf_check_mtu() tells by -ENODEV. */
 	if (config->vxlan_ifindex == 0 || bpf_check_mtu(skb, config->vxlan_ifindex, &mtu_bytes, 0, 0) < 0)
-		return drop_of(worker, WORKER_DROP_TUNNEL);
+		return drop_of(skb, worker, WORKER_DROP_TUNNEL);
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX) != 0)
-		return drop_of(worker, WORKER_DROP_TUNNEL);
-	traffic = bpf_map_lookup_elem(&workspace_counters, &index);
-	if (traffic) {
-		traffic->out_packets += segment_count(skb);
-		traffic->out_bytes += total_bytes;
-	}
+		return drop_of(skb, worker, WORKER_DROP_TUNNEL);
+	count_sent(worker, segment_count(skb), total_bytes);
 	/* A mark would take part in the host's routing of the outer packet, and is not the worker's to set. */
 	skb->mark = 0;
 	return bpf_redirect(config->vxlan_ifindex, 0);
 }
 
+/* Refused by the workspace's rules: dropped and counted, and told to the worker. */
+static __always_inline int refuse(struct __sk_buff *skb, struct worker_value *worker)
+{
+	int action = drop_of(skb, worker, WORKER_DROP_DENIED);
+
+	if (!answer_build(skb, worker))
+		return action;
+	skb->mark = WORKER_DELIVERY_MARK;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+/* A whole IPv4 packet of the worker's own, by what its workspace may do. */
+static __always_inline int send_by_policy(struct __sk_buff *skb, struct worker_value *worker,
+	const struct worker_config *config, struct ethhdr *ethernet, struct iphdr *ip)
+{
+	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
+	__u32 index = worker->workspace_index, total_bytes = bpf_ntohs(ip->tot_len), over;
+	struct workspace_value *workspace = bpf_map_lookup_elem(&workspaces, &index);
+	struct rule_packet packet;
+
+	if (!workspace)
+		return drop_of(skb, worker, WORKER_DROP_NO_GATEWAY);
+	over = worker_limit(worker, workspace, segment_count(skb), total_bytes);
+	if (over != WORKER_DROP_COUNT)
+		return drop_of(skb, worker, over);
+	if (workspace->rule_set != 0 && rule_packet_read(skb, ip, &packet) &&
+		rules_refuse(workspace->rule_set, ip->daddr,
+			(__u32)packet.protocol << 24 | (__u32)packet.has_port << 16 | packet.port))
+		return refuse(skb, worker);
+	if (workspace->dscp & WORKSPACE_DSCP_SET)
+		dscp_set(ip, (__u8)workspace->dscp);
+	__builtin_memcpy(ethernet->h_dest, gateway_mac.bytes, ETH_ALEN);
+	return encapsulate(skb, worker, config, workspace, total_bytes);
+}
+
 SEC("tc")
 int worker_ingress(struct __sk_buff *skb)
 {
-	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
 	__u32 ifindex = skb->ifindex, zero = 0, refused;
 	struct worker_config *config;
 	struct worker_value *worker;
@@ -269,41 +281,41 @@ int worker_ingress(struct __sk_buff *skb)
 	worker = bpf_map_lookup_elem(&workers, &ifindex);
 	config = bpf_map_lookup_elem(&worker_config, &zero);
 	if (!worker || !config)
-		return drop(WORKER_DROP_UNKNOWN_INTERFACE);
+		return drop_unadmitted(skb);
 
 	if (!frame_reach(skb, sizeof(*ethernet)))
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	ethernet = (void *)(long)skb->data;
 	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	source = mac_of(ethernet->h_source);
 	if (mac_is_spoofed(worker, source))
-		return drop_of(worker, WORKER_DROP_SPOOFED_MAC);
+		return drop_of(skb, worker, WORKER_DROP_SPOOFED_MAC);
 	if (skb->vlan_present)
-		return drop_of(worker, WORKER_DROP_NOT_IPV4);
+		return drop_of(skb, worker, WORKER_DROP_NOT_IPV4);
 	if (ethernet->h_proto == bpf_htons(ETH_P_ARP))
 		return arp_answer(skb, worker, source);
+	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6))
+		return drop_of(skb, worker, WORKER_DROP_IPV6);
 	if (ethernet->h_proto != bpf_htons(ETH_P_IP))
-		return drop_of(worker, WORKER_DROP_NOT_IPV4);
+		return drop_of(skb, worker, WORKER_DROP_NOT_IPV4);
 
 	if (!frame_reach(skb, sizeof(*ethernet) + sizeof(*ip)))
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	ethernet = (void *)(long)skb->data;
 	ip = (void *)(ethernet + 1);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
-		return drop_of(worker, WORKER_DROP_MALFORMED);
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	if (ip->saddr != worker->address_be)
-		return drop_of(worker, WORKER_DROP_SPOOFED_SOURCE);
+		return drop_of(skb, worker, is_dhcp(skb, ip) ? WORKER_DROP_DHCP : WORKER_DROP_SPOOFED_SOURCE);
 	if (!mac_learn(worker, source))
-		return drop_of(worker, WORKER_DROP_SPOOFED_MAC);
+		return drop_of(skb, worker, WORKER_DROP_SPOOFED_MAC);
 	refused = destination_refused(skb, ip, config);
 	if (refused != WORKER_DROP_COUNT)
-		return drop_of(worker, refused);
-
-	__builtin_memcpy(ethernet->h_dest, gateway_mac.bytes, ETH_ALEN);
-	return encapsulate(skb, worker, config, bpf_ntohs(ip->tot_len));
+		return drop_of(skb, worker, refused);
+	return send_by_policy(skb, worker, config, ethernet, ip);
 }
 
 /* Nothing reaches a worker but what reply_ingress and the ARP answer made for it: no neighbour, bridge or host service.
@@ -312,7 +324,7 @@ SEC("tc")
 int worker_egress(struct __sk_buff *skb)
 {
 	if (skb->mark != WORKER_DELIVERY_MARK)
-		return drop(WORKER_DROP_EGRESS_FOREIGN);
+		return drop(skb, WORKER_DROP_EGRESS_FOREIGN);
 	skb->mark = 0;
 	return TC_ACT_UNSPEC;
 }
@@ -329,17 +341,17 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *etherne
 
 	delivery = bpf_map_lookup_elem(&deliveries, &key);
 	if (!delivery)
-		return drop(WORKER_DROP_REPLY_UNKNOWN_WORKER);
+		return drop(skb, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 	ifindex = delivery->ifindex;
 	worker = bpf_map_lookup_elem(&workers, &ifindex);
 	if (!worker)
-		return drop(WORKER_DROP_REPLY_UNKNOWN_WORKER);
+		return drop(skb, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 	/* The two maps are filled one after the other; only where both say the same is it this worker's (P2). */
 	if (worker->vni != vni || worker->address_be != key.address_be)
-		return drop(WORKER_DROP_REPLY_UNKNOWN_WORKER);
+		return drop(skb, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 	mac = worker_mac(worker);
 	if (mac.word == 0)
-		return drop_of(worker, WORKER_DROP_REPLY_UNKNOWN_WORKER);
+		return drop_of(skb, worker, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 
 	__builtin_memcpy(ethernet->h_dest, mac.bytes, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_source, gateway_mac.bytes, ETH_ALEN);
@@ -349,6 +361,8 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *etherne
 		traffic->in_packets += segment_count(skb);
 		traffic->in_bytes += bpf_ntohs(ip->tot_len);
 	}
+	__sync_fetch_and_add(&worker->traffic.in_packets, segment_count(skb));
+	__sync_fetch_and_add(&worker->traffic.in_bytes, bpf_ntohs(ip->tot_len));
 	skb->mark = WORKER_DELIVERY_MARK;
 	return bpf_redirect(ifindex, 0);
 }
@@ -362,19 +376,19 @@ int reply_ingress(struct __sk_buff *skb)
 	__be32 remote_be;
 
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) != 0)
-		return drop(WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
+		return drop(skb, WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
 	remote_be = bpf_htonl(key.remote_ipv4);
 	if (!bpf_map_lookup_elem(&gateways, &remote_be))
-		return drop(WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
+		return drop(skb, WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
 
 	if (skb->vlan_present || !frame_reach(skb, sizeof(*ethernet) + sizeof(*ip)))
-		return drop(WORKER_DROP_REPLY_MALFORMED);
+		return drop(skb, WORKER_DROP_REPLY_MALFORMED);
 	ethernet = (void *)(long)skb->data;
 	ip = (void *)(ethernet + 1);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
-		return drop(WORKER_DROP_REPLY_MALFORMED);
+		return drop(skb, WORKER_DROP_REPLY_MALFORMED);
 	if (ethernet->h_proto != bpf_htons(ETH_P_IP) || !ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
-		return drop(WORKER_DROP_REPLY_MALFORMED);
+		return drop(skb, WORKER_DROP_REPLY_MALFORMED);
 	return deliver(skb, ethernet, key.tunnel_id, ip);
 }
 

@@ -8,6 +8,7 @@
 
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
+#include "control/gateway_choice.h"
 #include "control/rib.h"
 #include "control/state.h"
 #include "control/steer.h"
@@ -113,16 +114,6 @@ static bool worker_is_in_force(const struct model *in_force, const struct model_
 	       worker_vni(in_force, *found) == worker_vni(model, worker);
 }
 
-/* Which gateway a worker uses: always the same one for the same worker. */
-static uint32_t worker_gateway(const struct model_worker_host *host, const struct model_worker *worker)
-{
-	uint32_t hash = worker->address * 2654435761u;
-
-	for (const char *c = worker->workspace; *c != '\0'; c++)
-		hash = (hash ^ (unsigned char)*c) * 16777619u;
-	return host->gateways[(hash >> 16) % host->gateway_count];
-}
-
 static void worker_fill(struct daemon *daemon, const struct model *model, const struct model_worker *from,
 	bool admitted, struct classifier_worker *ret_worker)
 {
@@ -134,7 +125,6 @@ static void worker_fill(struct daemon *daemon, const struct model *model, const 
 	snprintf(ret_worker->interface, sizeof(ret_worker->interface), "%s", from->interface);
 	ret_worker->address = from->address;
 	ret_worker->vni = worker_vni(model, from);
-	ret_worker->gateway = worker_gateway(&model->worker_host, from);
 	ret_worker->mac_pinned = from->mac_present;
 	memcpy(ret_worker->mac, from->mac, sizeof(ret_worker->mac));
 	/* Without a counter of its own a worker stays closed: its traffic would be counted as another's. One may become
@@ -163,6 +153,31 @@ static const struct revision *classifier_basis(const struct daemon *daemon)
 	return daemon->config.desired;
 }
 
+/* The workspaces that have a worker among these; `ret_workspaces` has room for all of the model. */
+static size_t workspaces_fill(
+	const struct daemon *daemon, const struct model *model, struct classifier_workspace *ret_workspaces)
+{
+	const struct model_worker_host *host = &model->worker_host;
+	size_t count = 0;
+
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		const struct model_workspace *workspace = &model->workspaces[i];
+		uint32_t index;
+
+		/* worker_fill() has given an index to each one that has a worker. */
+		if (!state_find_workspace_index(daemon->state, workspace->id, &index))
+			continue;
+		ret_workspaces[count++] = (struct classifier_workspace){
+			.index = index,
+			.gateway = gateway_choose(workspace->id, host->gateways, NULL, host->gateway_count),
+			.rules = workspace->rules,
+			.rule_count = workspace->rule_count,
+			.default_deny = (workspace->flags & POLICY_WORKSPACE_DEFAULT_DENY) != 0,
+		};
+	}
+	return count;
+}
+
 static void classifier_apply_model(struct daemon *daemon, const struct model *model)
 {
 	struct daemon_apply *apply = &daemon->apply;
@@ -170,6 +185,7 @@ static void classifier_apply_model(struct daemon *daemon, const struct model *mo
 	const struct model *in_force = apply->in_force != NULL ? apply->in_force->model : NULL;
 	const struct model_worker **in_force_workers = in_force != NULL ? workers_by_interface(in_force) : NULL;
 	struct classifier_worker *workers = calloc(host->worker_count + 1, sizeof(*workers));
+	struct classifier_workspace *workspaces = calloc(model->workspace_count + 1, sizeof(*workspaces));
 	struct problems problems = {0};
 	size_t missing = 0;
 	enum status status = STATUS_NO_MEMORY;
@@ -177,8 +193,10 @@ static void classifier_apply_model(struct daemon *daemon, const struct model *mo
 	for (size_t i = 0; workers != NULL && i < host->worker_count; i++)
 		worker_fill(daemon, model, &host->workers[i],
 			worker_is_in_force(in_force, in_force_workers, model, &host->workers[i]), &workers[i]);
-	if (workers != NULL) {
+	if (workers != NULL && workspaces != NULL) {
 		const struct classifier_desired desired = {
+			.workspaces = workspaces,
+			.workspace_count = workspaces_fill(daemon, model, workspaces),
 			.workers = workers,
 			.worker_count = host->worker_count,
 			.gateways = host->gateways,
@@ -196,6 +214,7 @@ static void classifier_apply_model(struct daemon *daemon, const struct model *mo
 			status = state_release_workspace_indexes(daemon->state, &problems);
 	}
 	free(workers);
+	free(workspaces);
 	free(in_force_workers);
 	apply->classifier_failed = status != STATUS_OK;
 	apply->classifier_done = status == STATUS_OK;

@@ -18,18 +18,10 @@
 #include "control/classifier_link.h"
 #include "control/classifier_maps.h"
 #include "control/classifier_pin.h"
+#include "control/classifier_state.h"
 #include "control/classifier_tc.h"
 
 enum { VNI_MAX = (1 << 24) - 1, DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT };
-
-struct classifier {
-	struct worker_bpf *bpf;
-	struct nl_sock *netlink;
-	struct classifier_maps maps;
-	int program_fds[CLASSIFIER_PROGRAM_COUNT];
-	uint32_t program_ids[CLASSIFIER_PROGRAM_COUNT];
-	int cpu_count; /* possible ones: values of a per-CPU entry */
-};
 
 static enum status netlink_open(struct nl_sock **ret_netlink, struct problems *problems)
 {
@@ -138,8 +130,15 @@ enum status classifier_open(const char *pin_dir, struct classifier **ret_classif
 		classifier_close(classifier);
 		return status;
 	}
+	status = classifier_policy_open(bpf_map__fd(classifier->bpf->maps.workspaces),
+		bpf_map__fd(classifier->bpf->maps.rules), &classifier->policy, problems);
+	if (status != STATUS_OK) {
+		classifier_close(classifier);
+		return status;
+	}
 	classifier->maps = (struct classifier_maps){
 		.workers = bpf_map__fd(classifier->bpf->maps.workers),
+		.claims = bpf_map__fd(classifier->bpf->maps.claims),
 		.deliveries = bpf_map__fd(classifier->bpf->maps.deliveries),
 		.gateways = bpf_map__fd(classifier->bpf->maps.gateways),
 		.config = bpf_map__fd(classifier->bpf->maps.worker_config),
@@ -153,11 +152,21 @@ void classifier_close(struct classifier *classifier)
 {
 	if (!classifier)
 		return;
+	classifier_policy_close(&classifier->policy);
 	if (classifier->bpf)
 		worker_bpf__destroy(classifier->bpf);
 	if (classifier->netlink)
 		nl_socket_free(classifier->netlink);
 	free(classifier);
+}
+
+static void workspaces_validate(
+	const struct classifier_workspace *workspaces, size_t workspace_count, struct problems *problems)
+{
+	for (size_t i = 0; i < workspace_count; i++)
+		if (workspaces[i].index >= BPF_WORKSPACE_COUNT_MAX)
+			problems_add(problems, "workspace index: %u: must be below %d", workspaces[i].index,
+				BPF_WORKSPACE_COUNT_MAX);
 }
 
 /* What the caller must not ask for, checked before anything is touched; duplicates are found by desired_resolve(). */
@@ -173,6 +182,7 @@ static bool desired_is_valid(const struct classifier_desired *desired, struct pr
 			BPF_GATEWAY_COUNT_MAX);
 	if (desired->vtep == 0 && desired->worker_count > 0)
 		problems_add(problems, "worker_host: vtep: missing; name this host's VXLAN endpoint");
+	workspaces_validate(desired->workspaces, desired->workspace_count, problems);
 	for (size_t i = 0; i < desired->worker_count; i++) {
 		const struct classifier_worker *worker = &desired->workers[i];
 
@@ -181,8 +191,8 @@ static bool desired_is_valid(const struct classifier_desired *desired, struct pr
 		if (worker->workspace_index >= BPF_WORKSPACE_COUNT_MAX)
 			problems_add(problems, "%s: workspace index: %u: must be below %d", worker->interface,
 				worker->workspace_index, BPF_WORKSPACE_COUNT_MAX);
-		if (worker->address == 0 || worker->gateway == 0)
-			problems_add(problems, "%s: the worker needs an address and a gateway", worker->interface);
+		if (worker->address == 0)
+			problems_add(problems, "%s: the worker needs an address", worker->interface);
 		if (!desired->vxlan_device)
 			problems_add(problems, "%s: workers need a VXLAN device", worker->interface);
 		else if (strcmp(worker->interface, desired->vxlan_device) == 0)
@@ -197,7 +207,6 @@ static struct worker_value worker_value_of(const struct classifier_worker *worke
 	struct worker_value value = {
 		.address_be = htonl(worker->address),
 		.vtep_be = htonl(vtep),
-		.gateway_be = htonl(worker->gateway),
 		.vni = worker->vni,
 		.mac_pinned = worker->mac_pinned,
 		.workspace_index = worker->workspace_index,
@@ -274,6 +283,7 @@ static enum status desired_resolve(const struct classifier_desired *desired, str
 		wanted.workers[wanted.worker_count++] = (struct wanted_worker){
 			.ifindex = ifindex,
 			.open = worker->admitted,
+			.claimed = true,
 			.value = worker_value_of(worker, desired->vtep),
 		};
 	}
@@ -475,9 +485,10 @@ static enum status claim_device(struct classifier *classifier, const char *devic
 	return classifier_link_up(classifier->netlink, device, problems);
 }
 
-static enum status apply_wanted(
-	struct classifier *classifier, struct classifier_wanted *wanted, const char *device, struct problems *problems)
+static enum status apply_wanted(struct classifier *classifier, struct classifier_wanted *wanted,
+	const struct classifier_desired *desired, struct problems *problems)
 {
+	const char *device = desired->vxlan_device;
 	const int reply_fd = classifier->program_fds[CLASSIFIER_REPLY_INGRESS];
 	enum status status = classifier_maps_remove(&classifier->maps, wanted, problems), step;
 	uint32_t vxlan_ifindex = 0;
@@ -499,7 +510,9 @@ static enum status apply_wanted(
 	if (step != STATUS_OK)
 		classifier_maps_index(wanted);
 	status = worst(status, step);
-	step = classifier_maps_add(&classifier->maps, wanted, problems);
+	step = classifier_policy_apply(&classifier->policy, desired->workspaces, desired->workspace_count, problems);
+	if (step == STATUS_OK)
+		step = classifier_maps_add(&classifier->maps, wanted, problems);
 	status = worst(status, step);
 	if (step != STATUS_OK)
 		return status;
@@ -525,7 +538,7 @@ enum status classifier_apply(struct classifier *classifier, const struct classif
 	status = desired_resolve(desired, &wanted, &missing, problems);
 	if (status != STATUS_OK)
 		return status;
-	status = apply_wanted(classifier, &wanted, desired->vxlan_device, problems);
+	status = apply_wanted(classifier, &wanted, desired, problems);
 	wanted_free(&wanted);
 	if (status == STATUS_OK)
 		*ret_missing = missing;
@@ -560,6 +573,7 @@ enum status classifier_change(struct classifier *classifier, const struct classi
 		wanted.workers[wanted.worker_count++] = (struct wanted_worker){
 			.ifindex = changes[i].ifindex,
 			.open = changes[i].worker.admitted,
+			.claimed = changes[i].claimed,
 			.value = worker_value_of(&changes[i].worker, vtep),
 		};
 	if (wanted.workers && wanted.deliveries) {
@@ -580,71 +594,23 @@ bool classifier_is_open(const struct classifier *classifier, uint32_t ifindex, u
 	       have.address_be == htonl(address);
 }
 
-enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters)
+enum status classifier_set_workspace(
+	struct classifier *classifier, const struct classifier_workspace *workspace, struct problems *problems)
 {
-	int map_fd = bpf_map__fd(classifier->bpf->maps.worker_drops);
-	struct classifier_counters counters = {0};
-	uint64_t *values;
-
-	if (classifier->cpu_count <= 0)
-		return STATUS_SYSTEM;
-	values = calloc((size_t)classifier->cpu_count, sizeof(*values));
-	if (!values)
-		return STATUS_NO_MEMORY;
-	for (uint32_t reason = 0; reason < WORKER_DROP_COUNT; reason++) {
-		if (bpf_map_lookup_elem(map_fd, &reason, values) != 0) {
-			free(values);
-			return STATUS_SYSTEM;
-		}
-		for (int cpu = 0; cpu < classifier->cpu_count; cpu++)
-			counters.drops[reason] += values[cpu];
-	}
-	free(values);
-	*ret_counters = counters;
-	return STATUS_OK;
+	if (workspace->index >= BPF_WORKSPACE_COUNT_MAX)
+		return STATUS_INVALID;
+	return classifier_policy_set(&classifier->policy, workspace, problems);
 }
 
-enum status classifier_read_workspace(
-	struct classifier *classifier, uint32_t workspace_index, struct workspace_traffic *ret_traffic)
+enum status classifier_apply_workspaces(struct classifier *classifier, const struct classifier_workspace *workspaces,
+	size_t workspace_count, struct problems *problems)
 {
-	int map_fd = bpf_map__fd(classifier->bpf->maps.workspace_counters);
-	struct workspace_traffic sum = {0}, *values;
+	size_t before = problems->count + problems->dropped_count;
 
-	if (classifier->cpu_count <= 0)
-		return STATUS_SYSTEM;
-	values = calloc((size_t)classifier->cpu_count, sizeof(*values));
-	if (!values)
-		return STATUS_NO_MEMORY;
-	if (bpf_map_lookup_elem(map_fd, &workspace_index, values) != 0) {
-		free(values);
-		return errno == ENOENT ? STATUS_INVALID : STATUS_SYSTEM;
-	}
-	for (int cpu = 0; cpu < classifier->cpu_count; cpu++) {
-		sum.out_packets += values[cpu].out_packets;
-		sum.out_bytes += values[cpu].out_bytes;
-		sum.in_packets += values[cpu].in_packets;
-		sum.in_bytes += values[cpu].in_bytes;
-		sum.dropped_packets += values[cpu].dropped_packets;
-	}
-	free(values);
-	*ret_traffic = sum;
-	return STATUS_OK;
-}
-
-enum status classifier_clear_workspace(struct classifier *classifier, uint32_t workspace_index)
-{
-	int map_fd = bpf_map__fd(classifier->bpf->maps.workspace_counters);
-	struct workspace_traffic *zeros;
-	int error;
-
-	if (classifier->cpu_count <= 0)
-		return STATUS_SYSTEM;
-	zeros = calloc((size_t)classifier->cpu_count, sizeof(*zeros));
-	if (!zeros)
-		return STATUS_NO_MEMORY;
-	error = bpf_map_update_elem(map_fd, &workspace_index, zeros, BPF_EXIST);
-	free(zeros);
-	return error == 0 ? STATUS_OK : STATUS_SYSTEM;
+	workspaces_validate(workspaces, workspace_count, problems);
+	if (problems->count + problems->dropped_count != before)
+		return STATUS_INVALID;
+	return classifier_policy_apply(&classifier->policy, workspaces, workspace_count, problems);
 }
 
 enum status classifier_detach_all(const char *pin_dir, const char *vxlan_device, struct problems *problems)

@@ -15,6 +15,7 @@
 
 #include "bpf/maps.h"
 #include "control/status.h"
+#include "dataplane/contract/policy.h"
 
 struct classifier;
 
@@ -22,7 +23,6 @@ struct classifier_worker {
 	char interface[16];
 	uint32_t address; /* host order, as all here */
 	uint32_t vni;
-	uint32_t gateway; /* outer destination */
 	bool mac_pinned;
 	uint8_t mac[6];
 	uint32_t workspace_index; /* < BPF_WORKSPACE_COUNT_MAX; index of the workspace's counters, for as long as it
@@ -30,7 +30,28 @@ struct classifier_worker {
 	bool admitted;		  /* false: the interface is claimed (everything is dropped), but not open */
 };
 
+enum {
+	/* A worker's one buffer may be this much (GSO); a bucket that holds less would never let it through. */
+	CLASSIFIER_PACKETS_BURST_MIN = 64,
+	CLASSIFIER_BYTES_BURST_MIN = 128 * 1024,
+};
+
+/* A workspace that has workers here. */
+struct classifier_workspace {
+	uint32_t index;	  /* classifier_worker.workspace_index */
+	uint32_t gateway; /* outer destination; 0: none is up, and everything is dropped */
+	bool dscp_set;
+	uint8_t dscp; /* 0..63 */
+	/* Of each worker; 0: no limit; burst 0: a tenth of a second. */
+	uint64_t packets_per_second, packets_burst, bytes_per_second, bytes_burst;
+	const struct policy_rule *rules; /* of egress, first match first */
+	size_t rule_count;
+	bool default_deny; /* what no rule matches */
+};
+
 struct classifier_desired {
+	const struct classifier_workspace *workspaces;
+	size_t workspace_count;
 	const struct classifier_worker *workers;
 	size_t worker_count;
 	const uint32_t *gateways;
@@ -60,6 +81,7 @@ enum status classifier_apply(struct classifier *classifier, const struct classif
 struct classifier_change {
 	uint32_t ifindex;
 	struct classifier_worker worker; /* not `admitted`: its entries go; vni and address name them */
+	bool claimed;			 /* not `admitted`: it waits; its drops are counted for its workspace */
 };
 
 /* The interface drops everything from here on, unless a worker is open on it. */
@@ -68,13 +90,21 @@ enum status classifier_claim(
 
 /*
  * Claimed ones are opened, others closed, in the order: what goes, wait until no program can see it, what comes. `vtep`:
- * this host's own. No two changes may have the same interface, or the same VNI and address.
+ * this host's own. No two changes may have the same interface, or the same VNI and address. The workspaces of the
+ * admitted ones are known by classifier_apply() or classifier_set_workspace(): without, all is dropped as `no_gateway`.
  */
 enum status classifier_change(struct classifier *classifier, const struct classifier_change *changes, size_t count,
 	uint32_t vtep, struct problems *problems);
 
 /* Is exactly this worker open, by an earlier posternd too? */
 bool classifier_is_open(const struct classifier *classifier, uint32_t ifindex, uint32_t vni, uint32_t address);
+
+enum status classifier_set_workspace(
+	struct classifier *classifier, const struct classifier_workspace *workspace, struct problems *problems);
+
+/* All workspaces, without a look at any interface: when another gateway is to be used. */
+enum status classifier_apply_workspaces(struct classifier *classifier, const struct classifier_workspace *workspaces,
+	size_t workspace_count, struct problems *problems);
 
 struct classifier_counters {
 	uint64_t drops[WORKER_DROP_COUNT];
@@ -83,6 +113,13 @@ struct classifier_counters {
 enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters);
 enum status classifier_read_workspace(
 	struct classifier *classifier, uint32_t workspace_index, struct workspace_traffic *ret_traffic);
+
+enum status classifier_read_workspace_drops(
+	struct classifier *classifier, uint32_t workspace_index, struct classifier_counters *ret_counters);
+
+/* Since the worker was last admitted. STATUS_UNREACHABLE: it is not. */
+enum status classifier_read_worker(
+	struct classifier *classifier, const char *interface, struct worker_traffic *ret_traffic);
 
 /* Before the index goes to another workspace: no worker of the old one may be open any more. */
 enum status classifier_clear_workspace(struct classifier *classifier, uint32_t workspace_index);

@@ -74,18 +74,12 @@ static const struct wanted_delivery *find_delivery(
 /* All but the learned MAC, which the program writes, and the epoch, which follows from the rest. */
 static bool worker_is_as_wanted(const struct worker_value *have, const struct worker_value *want)
 {
-	return have->address_be == want->address_be && have->vtep_be == want->vtep_be &&
-	       have->gateway_be == want->gateway_be && have->vni == want->vni &&
+	return have->address_be == want->address_be && have->vtep_be == want->vtep_be && have->vni == want->vni &&
 	       have->workspace_index == want->workspace_index && have->mac_pinned == want->mac_pinned &&
 	       (!want->mac_pinned || memcmp(have->mac, want->mac, sizeof(have->mac)) == 0);
 }
 
-/*
- * Deleted memory may be given to the next entry at once, while a program on another CPU still holds the pointer: it
- * would read another worker's VNI (P2). Programs run inside an RCU read section; this waits until those of now have
- * ended.
- */
-static void wait_for_running_programs(void)
+void classifier_maps_wait(void)
 {
 	const struct timespec longer_than_any_program = {.tv_nsec = 100 * 1000 * 1000};
 
@@ -93,8 +87,7 @@ static void wait_for_running_programs(void)
 		nanosleep(&longer_than_any_program, NULL); /* refused on nohz_full kernels */
 }
 
-/* All keys of a map, malloc'ed; only posternd adds or deletes, so the walk is not disturbed. */
-static int map_keys(int map_fd, size_t key_size_bytes, void **ret_keys, size_t *ret_count)
+int classifier_maps_keys(int map_fd, size_t key_size_bytes, void **ret_keys, size_t *ret_count)
 {
 	size_t count = 0, capacity = 64;
 	char *keys = malloc(capacity * key_size_bytes);
@@ -148,7 +141,7 @@ static int remove_deliveries(int map_fd, const struct classifier_wanted *wanted,
 {
 	struct delivery_key *keys = NULL;
 	size_t count = 0;
-	int error = map_keys(map_fd, sizeof(*keys), (void **)&keys, &count);
+	int error = classifier_maps_keys(map_fd, sizeof(*keys), (void **)&keys, &count);
 
 	if (error != 0)
 		return error;
@@ -186,7 +179,7 @@ static int remove_workers(int map_fd, const struct classifier_wanted *wanted, si
 {
 	uint32_t *ifindexes = NULL;
 	size_t count = 0;
-	int error = map_keys(map_fd, sizeof(*ifindexes), (void **)&ifindexes, &count);
+	int error = classifier_maps_keys(map_fd, sizeof(*ifindexes), (void **)&ifindexes, &count);
 
 	if (error != 0)
 		return error;
@@ -200,11 +193,43 @@ static int remove_workers(int map_fd, const struct classifier_wanted *wanted, si
 	return error;
 }
 
+/*
+ * Deletes the claim unless it is as wanted. It only says whose drops these are: nothing waits until no program can see
+ * it any more.
+ */
+static int remove_claim(int map_fd, uint32_t ifindex, const struct wanted_worker *want)
+{
+	struct claim_value have;
+
+	if (want && want->claimed && !want->open && bpf_map_lookup_elem(map_fd, &ifindex, &have) == 0 &&
+		have.vni == want->value.vni && have.workspace_index == want->value.workspace_index)
+		return 0;
+	return bpf_map_delete_elem(map_fd, &ifindex) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+static int remove_claims(int map_fd, const struct classifier_wanted *wanted)
+{
+	uint32_t *ifindexes = NULL;
+	size_t count = 0;
+	int error = classifier_maps_keys(map_fd, sizeof(*ifindexes), (void **)&ifindexes, &count);
+
+	if (error != 0)
+		return error;
+	for (size_t i = 0; i < count; i++) {
+		int failed = remove_claim(map_fd, ifindexes[i], find_worker(wanted, ifindexes[i]));
+
+		if (failed != 0)
+			error = failed;
+	}
+	free(ifindexes);
+	return error;
+}
+
 static int remove_gateways(int map_fd, const struct classifier_wanted *wanted)
 {
 	__be32 *keys = NULL;
 	size_t count = 0;
-	int error = map_keys(map_fd, sizeof(*keys), (void **)&keys, &count);
+	int error = classifier_maps_keys(map_fd, sizeof(*keys), (void **)&keys, &count);
 
 	if (error != 0)
 		return error;
@@ -226,11 +251,12 @@ enum status classifier_maps_remove(
 	size_t removed_count = 0;
 	int deliveries = remove_deliveries(maps->deliveries, wanted, &removed_count);
 	int workers = remove_workers(maps->workers, wanted, &removed_count);
+	int claims = remove_claims(maps->claims, wanted);
 	int gateways = remove_gateways(maps->gateways, wanted);
-	int error = deliveries ? deliveries : workers ? workers : gateways;
+	int error = deliveries ? deliveries : workers ? workers : claims ? claims : gateways;
 
 	if (removed_count != 0)
-		wait_for_running_programs();
+		classifier_maps_wait();
 	if (error == 0)
 		return STATUS_OK;
 	problems_add(problems, "the classifier's maps cannot be cleaned: %s; run posternd as root with enough memory",
@@ -252,11 +278,13 @@ enum status classifier_maps_remove_these(
 
 		if (failed == 0)
 			failed = remove_worker(maps->workers, worker->ifindex, worker, &removed_count);
+		if (failed == 0)
+			failed = remove_claim(maps->claims, worker->ifindex, worker);
 		if (failed != 0)
 			error = failed;
 	}
 	if (removed_count != 0)
-		wait_for_running_programs();
+		classifier_maps_wait();
 	if (error == 0)
 		return STATUS_OK;
 	problems_add(problems, "the classifier's maps cannot be cleaned: %s; run posternd as root with enough memory",
@@ -287,9 +315,18 @@ static int add_workers(const struct classifier_maps *maps, const struct classifi
 {
 	int error = 0;
 
-	for (size_t i = 0; i < wanted->worker_count && error == 0; i++)
-		if (wanted->workers[i].open)
-			error = add_entry(maps->workers, &wanted->workers[i].ifindex, &wanted->workers[i].value);
+	for (size_t i = 0; i < wanted->worker_count && error == 0; i++) {
+		const struct wanted_worker *worker = &wanted->workers[i];
+		const struct claim_value claim = {
+			.workspace_index = worker->value.workspace_index,
+			.vni = worker->value.vni,
+		};
+
+		if (worker->open)
+			error = add_entry(maps->workers, &worker->ifindex, &worker->value);
+		else if (worker->claimed)
+			error = add_entry(maps->claims, &worker->ifindex, &claim);
+	}
 	for (size_t i = 0; i < wanted->delivery_count && error == 0; i++) {
 		const struct wanted_delivery *delivery = &wanted->deliveries[i];
 

@@ -14,13 +14,14 @@
 #include "control/status.h"
 
 struct classifier_maps {
-	int workers, deliveries, gateways, config; /* fds, the caller's */
+	int workers, claims, deliveries, gateways, config; /* fds, the caller's */
 };
 
 /* A worker whose interface exists. */
 struct wanted_worker {
 	uint32_t ifindex;
-	bool open;		   /* its entries are wanted; else only the claim */
+	bool open;		   /* its entries are wanted */
+	bool claimed;		   /* not open: what it sends is dropped as not admitted, not as unknown */
 	bool outdated;		   /* programs of an older posternd are on it, to be replaced last */
 	struct worker_value value; /* mac zero: keep what was learned for the same VNI and address */
 };
@@ -62,5 +63,15 @@ enum status classifier_maps_remove_these(
 	const struct classifier_maps *maps, struct classifier_wanted *wanted, struct problems *problems);
 enum status classifier_maps_add_these(
 	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems);
+
+/* All keys of a map, malloc'ed. Only posternd adds or deletes, so the walk is not disturbed. 0 or -errno. */
+int classifier_maps_keys(int map_fd, size_t key_size_bytes, void **ret_keys, size_t *ret_count);
+
+/*
+ * Deleted memory may be given to the next entry at once, while a program on another CPU still holds the pointer: it
+ * would read another worker's VNI (P2). Programs run inside an RCU read section; this waits until those of now have
+ * ended.
+ */
+void classifier_maps_wait(void);
 
 #endif

@@ -22,11 +22,18 @@
 /* Every name that is or was pinned. */
 static const char *const pin_names[] = {
 	"workers",
+	"claims",
 	"deliveries",
 	"gateways",
 	"worker_config",
 	"worker_drops",
 	"workspace_counters",
+	"workspace_drops",
+	"workspaces",
+	"rules",
+	"sample_config",
+	"sample_state",
+	"drop_samples",
 	"worker_ingress",
 	"worker_egress",
 	"reply_ingress",

@@ -66,7 +66,7 @@ static void arp_for_other_addresses_is_dropped(void **state)
 	for (size_t i = 0; i < 4; i++) {
 		struct frame frame = arp_request(worker_mac, worker_mac, WORKER_ADDRESS, targets[i]);
 
-		assert_worker_dropped(*state, &frame, WORKER_DROP_NOT_IPV4);
+		assert_worker_dropped(*state, &frame, WORKER_DROP_ARP);
 	}
 }
 
@@ -75,7 +75,7 @@ static void arp_reply_is_dropped(void **state)
 	struct frame frame = arp_request(worker_mac, worker_mac, WORKER_ADDRESS, WORKER_GATEWAY_ADDRESS);
 
 	frame_put16(frame.bytes + ETHERNET_BYTES + 6, ARP_REPLY);
-	assert_worker_dropped(*state, &frame, WORKER_DROP_NOT_IPV4);
+	assert_worker_dropped(*state, &frame, WORKER_DROP_ARP);
 }
 
 static void arp_with_spoofed_sender_is_dropped(void **state)

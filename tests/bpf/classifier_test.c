@@ -37,6 +37,7 @@ static const uint8_t worker_mac[6] = {2, 0xaa, 0, 0, 0, 1};
 struct fixture {
 	struct classifier *classifier;
 	struct classifier_worker workers[WORKER_COUNT];
+	struct classifier_workspace workspaces[WORKER_COUNT];
 	uint32_t gateways[2];
 	struct classifier_desired desired;
 	struct problems problems;
@@ -57,13 +58,15 @@ static int fixture_open(void **state)
 		lab_veth(fixture->workers[i].interface, peer);
 		fixture->workers[i].address = WORKER_ADDRESS;
 		fixture->workers[i].vni = 7001 + (uint32_t)i;
-		fixture->workers[i].gateway = GATEWAY;
+		fixture->workspaces[i] = (struct classifier_workspace){.index = (uint32_t)i, .gateway = GATEWAY};
 		fixture->workers[i].workspace_index = (uint32_t)i;
 		fixture->workers[i].admitted = true;
 	}
 	fixture->gateways[0] = GATEWAY;
 	fixture->gateways[1] = GATEWAY + 10;
 	fixture->desired = (struct classifier_desired){
+		.workspaces = fixture->workspaces,
+		.workspace_count = WORKER_COUNT,
 		.workers = fixture->workers,
 		.worker_count = WORKER_COUNT,
 		.gateways = fixture->gateways,
@@ -177,6 +180,7 @@ static void assert_open(const struct fixture *fixture, int index)
 	const struct classifier_worker *worker = &fixture->workers[index];
 	struct delivery_key key = {.vni = worker->vni, .address_be = htonl(worker->address)};
 	uint32_t ifindex = if_nametoindex(worker->interface);
+	struct workspace_value workspace;
 	struct delivery_value delivery;
 	struct worker_value value;
 
@@ -184,7 +188,8 @@ static void assert_open(const struct fixture *fixture, int index)
 	assert_true(worker_entry(ifindex, &value));
 	assert_int_equal(value.address_be, htonl(worker->address));
 	assert_int_equal(value.vtep_be, htonl(HOST));
-	assert_int_equal(value.gateway_be, htonl(worker->gateway));
+	assert_true(lookup("workspaces", &worker->workspace_index, &workspace));
+	assert_int_equal(workspace.gateway_be, htonl(fixture->workspaces[worker->workspace_index].gateway));
 	assert_int_equal(value.vni, worker->vni);
 	assert_int_equal(value.workspace_index, worker->workspace_index);
 	assert_int_equal(value.mac_pinned, worker->mac_pinned);
@@ -556,13 +561,13 @@ static void same_worker_with_another_gateway_keeps_its_mac(void **state)
 
 	apply(fixture, 0);
 	learn("w0");
-	fixture->workers[0].gateway = GATEWAY + 10;
+	fixture->workspaces[0].gateway = GATEWAY + 10;
 	fixture->desired.gateway_count = 2;
 	apply(fixture, 0);
 	assert_open(fixture, 0);
 	assert_mac("w0", worker_mac);
 	assert_int_equal(map_entry_count("gateways"), 2);
-	fixture->workers[0].gateway = GATEWAY;
+	fixture->workspaces[0].gateway = GATEWAY;
 	fixture->desired.gateway_count = 1;
 	apply(fixture, 0);
 	assert_int_equal(map_entry_count("gateways"), 1);

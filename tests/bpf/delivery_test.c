@@ -80,7 +80,10 @@ static void apply(struct fixture *fixture)
 {
 	const uint32_t gateways[] = {GATEWAY};
 	struct classifier_worker workers[WORKER_COUNT] = {{{0}}};
+	struct classifier_workspace workspaces[WORKER_COUNT];
 	struct classifier_desired desired = {
+		.workspaces = workspaces,
+		.workspace_count = WORKER_COUNT,
 		.workers = workers,
 		.worker_count = WORKER_COUNT,
 		.gateways = gateways,
@@ -95,7 +98,7 @@ static void apply(struct fixture *fixture)
 		snprintf(workers[i].interface, sizeof(workers[i].interface), "w%d", i + 1);
 		workers[i].address = WORKER_ADDRESS;
 		workers[i].vni = vnis[i];
-		workers[i].gateway = GATEWAY;
+		workspaces[i] = (struct classifier_workspace){.index = (uint32_t)i, .gateway = GATEWAY};
 		workers[i].workspace_index = (uint32_t)i;
 		workers[i].admitted = true;
 	}

@@ -51,11 +51,11 @@ int main(void)
 {
 	struct worker_value worker = {
 		.address_be = htonl(0x0a000005),
-		.gateway_be = htonl(0x0a640001),
 		.vtep_be = htonl(0x0a640002),
 		.vni = 7001,
 	};
 	struct worker_config config = {.vtep_be = htonl(0x0a640002)};
+	struct workspace_value workspace = {.gateway_be = htonl(0x0a640001)};
 	struct worker_bpf *bpf;
 	uint32_t zero = 0, ifindex;
 
@@ -68,6 +68,7 @@ int main(void)
 	if (!bpf)
 		return 1;
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(bpf->maps.worker_config), &zero, &config, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(bpf->maps.workspaces), &zero, &workspace, BPF_ANY), 0);
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(bpf->maps.workers), &ifindex, &worker, BPF_ANY), 0);
 	bench(bpf, ifindex, "tcp", PROTOCOL_TCP);
 	bench(bpf, ifindex, "udp", PROTOCOL_UDP);

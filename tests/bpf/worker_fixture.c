@@ -64,6 +64,13 @@ struct worker_value worker_get(const struct worker_fixture *fixture)
 	return value;
 }
 
+void workspace_set(const struct worker_fixture *fixture, const struct workspace_value *value)
+{
+	uint32_t index = WORKSPACE;
+
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.workspaces), &index, value, BPF_ANY), 0);
+}
+
 void worker_set_config(const struct worker_fixture *fixture, uint32_t vxlan_ifindex)
 {
 	struct worker_config config = {.vxlan_ifindex = vxlan_ifindex, .vtep_be = htonl(HOST_VTEP)};
@@ -102,12 +109,13 @@ int worker_reset(void **state)
 	const struct worker_fixture *fixture = *state;
 	struct worker_value worker = {.vni = VNI, .workspace_index = WORKSPACE, .epoch = 1};
 	__be32 gateway_be = htonl(GATEWAY_VTEP);
+	struct workspace_value workspace = {.gateway_be = gateway_be};
 	uint8_t one = 1;
 
 	worker.address_be = htonl(WORKER_ADDRESS);
-	worker.gateway_be = htonl(GATEWAY_VTEP);
 	worker.vtep_be = htonl(HOST_VTEP);
 	worker_set(fixture, &worker);
+	workspace_set(fixture, &workspace);
 	worker_set_config(fixture, fixture->vxlan_ifindex);
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.gateways), &gateway_be, &one, BPF_ANY), 0);
 	return 0;
@@ -140,6 +148,7 @@ void assert_worker_dropped(const struct worker_fixture *fixture, const struct fr
 {
 	uint64_t before = worker_drops(fixture, reason), all_before = worker_all_drops(fixture);
 	struct workspace_traffic traffic_before = worker_traffic(fixture), traffic_after;
+	struct worker_value worker_before = worker_get(fixture);
 	struct worker_run run = worker_run(fixture, frame);
 
 	traffic_after = worker_traffic(fixture);
@@ -147,6 +156,8 @@ void assert_worker_dropped(const struct worker_fixture *fixture, const struct fr
 	assert_int_equal(worker_drops(fixture, reason), before + 1);
 	assert_int_equal(worker_all_drops(fixture), all_before + 1);
 	assert_int_equal(traffic_after.dropped_packets, traffic_before.dropped_packets + 1);
+	assert_int_equal(worker_get(fixture).traffic.drops[reason], worker_before.traffic.drops[reason] + 1);
+	assert_int_equal(worker_get(fixture).traffic.out_packets, worker_before.traffic.out_packets);
 	assert_int_equal(traffic_after.out_packets, traffic_before.out_packets);
 }
 
@@ -154,6 +165,7 @@ void assert_worker_sent(const struct worker_fixture *fixture, const struct frame
 {
 	uint64_t drops_before = worker_all_drops(fixture);
 	struct workspace_traffic before = worker_traffic(fixture), after;
+	struct worker_value worker_before = worker_get(fixture);
 	struct worker_run run = worker_run(fixture, frame);
 
 	after = worker_traffic(fixture);
@@ -161,6 +173,9 @@ void assert_worker_sent(const struct worker_fixture *fixture, const struct frame
 	assert_int_equal(worker_all_drops(fixture), drops_before);
 	assert_int_equal(after.out_packets, before.out_packets + 1);
 	assert_int_equal(after.out_bytes, before.out_bytes + frame_get16(frame->bytes + ETHERNET_BYTES + 2));
+	assert_int_equal(worker_get(fixture).traffic.out_packets, worker_before.traffic.out_packets + 1);
+	assert_int_equal(worker_get(fixture).traffic.out_bytes,
+		worker_before.traffic.out_bytes + after.out_bytes - before.out_bytes);
 	assert_int_equal(run.out.length_bytes, frame->length_bytes);
 	assert_memory_equal(run.out.bytes, gateway_mac, 6);
 	assert_memory_equal(run.out.bytes + 6, frame->bytes + 6, frame->length_bytes - 6);

@@ -51,6 +51,7 @@ int worker_reset(void **state);
 
 void worker_set(const struct worker_fixture *fixture, const struct worker_value *value);
 struct worker_value worker_get(const struct worker_fixture *fixture);
+void workspace_set(const struct worker_fixture *fixture, const struct workspace_value *value);
 void worker_set_config(const struct worker_fixture *fixture, uint32_t vxlan_ifindex);
 
 uint64_t worker_drops(const struct worker_fixture *fixture, uint32_t reason);
