@@ -109,6 +109,8 @@ static bool shards_create(struct dataplane *dataplane, char *ret_text)
 		.now_ns = now_ns,
 		.origin_ns = now_ns,
 		.recover = dataplane->sessions_kept,
+		.identities =
+			sessions_file_identities(&dataplane->sessions, dataplane->sessions.file->identities_active),
 	};
 	uint32_t recovered = 0;
 

@@ -86,6 +86,7 @@ struct nat_config {
 	 * force first must be a new one, built on that process's identities; under it every record is judged anew.
 	 */
 	bool recover;
+	const struct identities *identities; /* with `recover`: that process's, read by nat_shard_init() only */
 	struct session *sessions;	 /* sessions_max records, zeroed or left by an
 					    earlier process, 64-byte aligned */
 	struct counters_shard *counters; /* zeroed */

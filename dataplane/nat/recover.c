@@ -4,19 +4,23 @@
  * last and taken back first; indexes, rings, port maps and counts are made anew from the records. What contradicts an
  * earlier record, or makes no sense, is dropped: a kill can come between any two stores.
  */
+#include "dataplane/nat/identity.h"
 #include "dataplane/nat/ports.h"
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
 
 enum { FLAGS_KEPT = SESSION_ANSWERED | SESSION_DNS | SESSION_DOUBTFUL | SESSION_MAPPED | SESSION_HAIRPIN };
 
-static bool record_sound(const struct nat_shard *shard, const struct session *session)
+/* Of a policy swap that has not been yet, no session can be: who takes over counts on from there, and one day every
+ * birth would be older than such a record. */
+static bool record_sound(const struct nat_shard *shard, const struct session *session, uint32_t sequence)
 {
 	const uint8_t protocol = (uint8_t)session->vni_protocol;
 	const bool tcp = session->state >= SESSION_TCP_SYN_OUT && session->state < SESSION_STATE_COUNT;
 	if (session->state == SESSION_FREE || session->state >= SESSION_STATE_COUNT || tcp != (protocol == 6))
 		return false;
-	return session->workspace_slot < WORKSPACE_COUNT_MAX && session->egress_address != 0 &&
+	return session->created_policy <= sequence && session->workspace_slot < WORKSPACE_COUNT_MAX &&
+	       session->egress_address != 0 &&
 	       (session->worker_slot < WORKER_COUNT_MAX || session->worker_slot == SESSION_NO_WORKER) &&
 	       ports_mine(shard, session->egress_port, protocol);
 }
@@ -30,7 +34,7 @@ static void record_free(struct nat_shard *shard, uint32_t index)
 	shard->free_session = index;
 }
 
-uint32_t recover_sessions(struct nat_shard *shard)
+uint32_t recover_sessions(struct nat_shard *shard, const struct identities *identities)
 {
 	uint32_t recovered = 0;
 	shard->free_session = INDEX_NONE;
@@ -38,7 +42,7 @@ uint32_t recover_sessions(struct nat_shard *shard)
 	for (uint32_t index = shard->sessions_max; index-- > 0;) {
 		struct session *session = &shard->sessions[index];
 		shard->deadlines[index] = UINT32_MAX;
-		if (!record_sound(shard, session)) {
+		if (!record_sound(shard, session, identities->sequence)) {
 			record_free(shard, index);
 			continue;
 		}

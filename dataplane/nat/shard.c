@@ -49,8 +49,8 @@ struct nat_shard *nat_shard_init(void *memory, const struct nat_config *config)
 {
 	if (config->sessions_max < SESSIONS_MIN || config->sessions_max > SESSIONS_MAX || config->shard_count == 0 ||
 		config->shard_count > SHARD_COUNT_MAX || config->shard_index >= config->shard_count ||
-		config->origin_ns > config->now_ns || (uintptr_t)memory % 64 != 0 ||
-		(uintptr_t)config->sessions % 64 != 0)
+		config->origin_ns > config->now_ns || (config->recover && config->identities == NULL) ||
+		(uintptr_t)memory % 64 != 0 || (uintptr_t)config->sessions % 64 != 0)
 		return NULL;
 	uint8_t *at = memory;
 	struct nat_shard *shard = memory;
@@ -88,7 +88,7 @@ struct nat_shard *nat_shard_init(void *memory, const struct nat_config *config)
 	shard_set_time(shard, config->now_ns);
 	shard->stale_at = shard->sessions_max;
 	if (config->recover)
-		shard->recovered = recover_sessions(shard);
+		shard->recovered = recover_sessions(shard, config->identities);
 	else
 		sessions_clear(shard);
 	return shard;

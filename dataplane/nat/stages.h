@@ -10,7 +10,7 @@
 #include "dataplane/nat/shard.h"
 
 /* recover.c: sessions of an earlier process, from their records alone; how many there are. */
-uint32_t recover_sessions(struct nat_shard *shard);
+uint32_t recover_sessions(struct nat_shard *shard, const struct identities *identities);
 
 /* shard.c: after a policy swap, takes over the sessions that it guarantees to each workspace. */
 void shard_guarantees(struct nat_shard *shard, const struct policy_tables *policy);

@@ -216,6 +216,7 @@ struct fixture *fixture_new(uint32_t sessions_max)
 void fixture_recover(struct fixture *fixture)
 {
 	fixture->config.recover = true;
+	fixture->config.identities = fixture->identities;
 	fixture->config.now_ns = fixture->now_ns;
 	memset(fixture->shard_memory, 0, nat_shard_size(&fixture->config));
 	memset(&fixture->counters->shards[0], 0, sizeof(fixture->counters->shards[0]));

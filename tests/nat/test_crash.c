@@ -153,8 +153,9 @@ static void take_over(struct world *world)
 	struct fixture *fixture = world->fixture;
 	for (unsigned i = 0; i < sizeof(fixture->config.secret); i++)
 		fixture->config.secret[i] = (uint8_t)random();
+	fixture->identities = world->identities[*world->active];
+	assert_true(identities_sound(fixture->identities));
 	fixture_recover(fixture);
-	assert_true(identities_sound(world->identities[*world->active]));
 	policy_swap(world);
 }
 

@@ -521,6 +521,21 @@ static void p5_damaged_records_are_dropped_and_never_trusted(void **state)
 	assert_int_equal(fixture->shard->inside.count + fixture->shard->outside.count, 0);
 }
 
+/* It would be live under each policy to come, whoever its slots will belong to. */
+static void p5_a_record_of_a_policy_that_never_was_is_dropped(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct seen out = fixture_sent(fixture, packet_to(REMOTE, 40000, 5000, PROTOCOL_UDP));
+	const struct seen other = fixture_sent(fixture, packet_to(REMOTE, 40001, 5000, PROTOCOL_UDP));
+	for (uint32_t i = 0; i < 4096; i++)
+		if (fixture->shard->sessions[i].inside_port == 40001)
+			fixture->shard->sessions[i].created_policy = fixture->identities->sequence + 1;
+	restart(fixture);
+	assert_int_equal(nat_recovered(fixture->shard), 1);
+	assert_true(fixture_passes(fixture, reply_to(&out)));
+	assert_false(fixture_passes(fixture, reply_to(&other)));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -542,6 +557,7 @@ int main(void)
 		TEST(the_destinations_refused_most_are_kept),
 		cmocka_unit_test(each_shard_gives_only_ports_of_its_own),
 		TEST(p5_a_crash_keeps_the_established_sessions),
+		TEST(p5_a_record_of_a_policy_that_never_was_is_dropped),
 		TEST(p5_damaged_records_are_dropped_and_never_trusted),
 	};
 	return cmocka_run_group_tests_name("features", tests, NULL, NULL);
