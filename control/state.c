@@ -15,6 +15,7 @@
 
 #include "bpf/maps.h"
 #include "control/shared_pool_file.h"
+#include "dataplane/contract/run_dir.h"
 
 enum { SHARED_POOL_FILE_SIZE_MAX_BYTES = 64 * 1024 * 1024 };
 
@@ -138,9 +139,15 @@ static void state_read_indexes(struct state *state)
 
 static enum status state_open_directory(struct state *state, const char *run_dir, struct problems *problems)
 {
+	char text[256];
+
 	if (mkdir(run_dir, 0755) != 0 && errno != EEXIST) {
 		problems_add(problems, "%s: can not be created: %s: create its parent, or choose another --run-dir",
 			run_dir, strerror(errno));
+		return STATUS_SYSTEM;
+	}
+	if (!run_dir_check(run_dir, text, sizeof(text))) {
+		problems_add(problems, "%s", text);
 		return STATUS_SYSTEM;
 	}
 	if (mkdir(state->path, 0700) != 0 && errno != EEXIST) {

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dataplane/contract/run_dir.h"
+
 enum {
 	/* The contract wants one; the room for more is there to take them all, and close them. */
 	RECEIVE_FD_COUNT_MAX = 8,
@@ -75,6 +77,8 @@ bool server_open(struct server *ret_server, const char *run_dir, char ret_text[N
 			strerror(errno));
 		return false;
 	}
+	if (!run_dir_check(run_dir, ret_text, NAT_TEXT_SIZE_BYTES))
+		return false;
 	if (!server_lock(&server, run_dir, ret_text) || !server_listen(&server, ret_text)) {
 		if (server.listen_fd >= 0)
 			close(server.listen_fd);

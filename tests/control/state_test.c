@@ -282,6 +282,34 @@ static void shared_pool_that_is_no_file_is_told(void **state)
 	load(fixture, 0, "can not be read");
 }
 
+static void run_directory_of_others_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	const bool root = geteuid() == 0;
+	const struct {
+		mode_t mode;
+		uid_t owner;
+		const char *said;
+	} cases[] = {
+		{0770, 0, "others may write to the run directory"}, {0702, 0, "others may write to the run directory"},
+		{0700, 1, "belongs to user 1"}, /* to be had by root only */
+	};
+
+	for (size_t i = 0; i < (root ? 3 : 2); i++) {
+		state_close(fixture->state);
+		fixture->state = NULL;
+		assert_int_equal(chmod(fixture->directory, cases[i].mode), 0);
+		assert_true(!root || chown(fixture->directory, cases[i].owner, 0) == 0);
+		assert_int_equal(state_open(fixture->directory, &fixture->state, &fixture->problems), STATUS_SYSTEM);
+		assert_int_equal(fixture->problems.count, 1);
+		assert_non_null(strstr(fixture->problems.lines[0], cases[i].said));
+		problems_clear(&fixture->problems);
+		assert_true(!root || chown(fixture->directory, 0, 0) == 0);
+		assert_int_equal(chmod(fixture->directory, 0700), 0);
+		reopen(fixture);
+	}
+}
+
 #define state_unit_test(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
 
 int main(void)
@@ -298,6 +326,7 @@ int main(void)
 		state_unit_test(shared_pool_that_is_lost_is_told),
 		state_unit_test(damaged_shared_pool_is_told_and_replaced),
 		state_unit_test(shared_pool_that_is_no_file_is_told),
+		state_unit_test(run_directory_of_others_is_refused),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -199,6 +199,18 @@ def foreign_xdp_program_is_left_alone():
 
 
 @test
+def run_directory_of_another_user_or_writable_by_others_is_refused():
+    with Lab(interfaces=False) as lab:
+        for mode, owner, said in ((0o775, 0, "others may write"), (0o757, 0, "others may write"), (0o755, 1, "belongs to user 1")):
+            os.chmod(lab.run_dir, mode)
+            os.chown(lab.run_dir, owner, 0)
+            dataplane = Dataplane(lab.run_dir)
+            equal(dataplane.ended(), 1, "exit code")
+            check(said in dataplane.log(), dataplane.log())
+            check(not os.path.exists(f"{lab.run_dir}/sessions"), "sessions were made there")
+
+
+@test
 def second_instance_is_refused():
     with Lab() as lab, Lab(interfaces=False) as other:
         lab.dataplane()
