@@ -142,7 +142,8 @@ void answer_drop(struct nat_shard *shard, const struct batch *batch, struct pack
 	const struct answer answer = answer_for(batch, packet, reason);
 	if (answer.kind == ANSWER_NONE || (answer.kind == ANSWER_RESET && (packet->tcp_flags & TCP_RST)))
 		return;
-	if (!limits_take(&shard->workspaces[packet->workspace_slot].answer_ns, LIMITS_ANSWER_NS, shard->now_ns))
+	struct shard_workspace *state = shard_buckets(shard, batch->policy, packet->workspace_slot);
+	if (!limits_take(&state->answer_ns, LIMITS_ANSWER_NS, shard->now_ns))
 		return;
 	const bool to_worker = packet->in_port == PORT_INSIDE;
 	const uint32_t back =

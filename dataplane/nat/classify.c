@@ -70,12 +70,12 @@ static enum drop_reason classify_outside(
 }
 
 /* What a workspace may send per second, all its workers together. */
-static bool within_rates(struct nat_shard *shard, const struct table_workspace *workspace, const struct packet *packet)
+static bool within_rates(struct nat_shard *shard, const struct policy_tables *policy, const struct packet *packet)
 {
-	struct shard_workspace *state = &shard->workspaces[packet->workspace_slot];
-	const struct policy_rates *rates = &workspace->rates;
+	const struct policy_rates *rates = &policy->workspaces[packet->workspace_slot].rates;
 	if (LIKELY((rates->packet_ns | rates->byte_ns_1024) == 0))
 		return true;
+	struct shard_workspace *state = shard_buckets(shard, policy, packet->workspace_slot);
 	return limits_take(&state->packet_ns, rates->packet_ns, shard->now_ns) &&
 	       limits_take(&state->byte_ns, rates->byte_ns_1024 * packet->ip_length_bytes / 1024, shard->now_ns);
 }
@@ -95,7 +95,7 @@ void classify_batch(struct nat_shard *shard, struct batch *batch)
 		}
 		if (!inside)
 			continue;
-		if (!within_rates(shard, &policy->workspaces[packet->workspace_slot], packet)) {
+		if (!within_rates(shard, policy, packet)) {
 			shard_drop(shard, packet, DROP_LIMIT_PACKET_RATE);
 			continue;
 		}

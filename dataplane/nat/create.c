@@ -92,9 +92,10 @@ static enum drop_reason within_tallies(struct nat_shard *shard, const struct tab
 }
 
 static enum drop_reason within_limits(
-	struct nat_shard *shard, const struct table_workspace *workspace, const struct packet *packet)
+	struct nat_shard *shard, const struct policy_tables *policy, const struct packet *packet)
 {
-	struct shard_workspace *state = &shard->workspaces[packet->workspace_slot];
+	const struct table_workspace *workspace = &policy->workspaces[packet->workspace_slot];
+	struct shard_workspace *state = shard_buckets(shard, policy, packet->workspace_slot);
 	if (state->sessions >= workspace->sessions_max)
 		return DROP_LIMIT_SESSIONS;
 	/* What is guaranteed to others and not taken up yet is not there to be borrowed. */
@@ -186,7 +187,7 @@ static enum drop_reason create(struct nat_shard *shard, const struct batch *batc
 	if (reason == DROP_NONE)
 		reason = destination_acceptable(batch, workspace, packet, &hairpin);
 	if (reason == DROP_NONE)
-		reason = within_limits(shard, workspace, packet);
+		reason = within_limits(shard, batch->policy, packet);
 	if (reason != DROP_NONE)
 		return reason;
 	if (hairpin)

@@ -205,11 +205,12 @@ static uint64_t cost_ns(uint32_t per_second)
 	return per_second != 0 ? 1000000000u / per_second : 0;
 }
 
-static void fill_workspace(struct table_workspace *to, const struct policy_workspace *from)
+static void fill_workspace(struct table_workspace *to, const struct policy_workspace *from, uint32_t born)
 {
 	const struct policy_timers *timers = &from->timers;
 	const struct policy_limits *limits = &from->limits;
 	*to = (struct table_workspace){
+		.born = born,
 		.flags = from->flags,
 		.mapping_tcp = from->mapping_tcp,
 		.mapping_udp = from->mapping_udp,
@@ -293,7 +294,7 @@ static void fill_egress_ips(struct build *build)
 	}
 }
 
-static void fill_the_rest(struct build *build)
+static void fill_the_rest(struct build *build, const struct identities *identities)
 {
 	const struct policy_snapshot *snapshot = build->snapshot;
 	struct policy_tables *tables = build->tables;
@@ -308,9 +309,10 @@ static void fill_the_rest(struct build *build)
 	}
 	const struct policy_workspace *workspaces = snapshot_table(snapshot, POLICY_WORKSPACES);
 	for (uint32_t i = 0; i < snapshot_count(snapshot, POLICY_WORKSPACES); i++) {
-		fill_workspace(&tables->workspaces[build->slots.workspaces[i]], &workspaces[i]);
+		const uint32_t slot = build->slots.workspaces[i];
+		fill_workspace(&tables->workspaces[slot], &workspaces[i], identities->workspaces[slot].born);
 		tables->any_guaranteed |= workspaces[i].limits.sessions_guaranteed != 0;
-		tables->tallied_count += tables->workspaces[build->slots.workspaces[i]].tallied;
+		tables->tallied_count += tables->workspaces[slot].tallied;
 	}
 	const struct policy_rule *rules = snapshot_table(snapshot, POLICY_RULES);
 	memcpy(tables->rules, rules, snapshot_count(snapshot, POLICY_RULES) * sizeof(*rules));
@@ -350,7 +352,7 @@ struct policy_tables *policy_tables_build(void *memory, struct identities *ident
 	fill_vpcs(&build, identities);
 	fill_egress_ips(&build);
 	fill_born(tables, identities);
-	fill_the_rest(&build);
+	fill_the_rest(&build, identities);
 	tables->sequence = identities->sequence;
 	tables->encapsulation = snapshot->encapsulation;
 	tables->plain_vni = snapshot->plain_vni;

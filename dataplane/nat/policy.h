@@ -34,6 +34,7 @@ struct table_workspace {
 	uint8_t mapping_tcp, mapping_udp;
 	bool tallied; /* some limit is of one worker or one remote */
 	uint8_t reserved;
+	uint32_t born; /* identity.h */
 	struct policy_rates rates;
 	/* Asked by new sessions and by changes of state. */
 	uint32_t egress_first, egress_count;			       /* range of policy_tables.egress_lists */
@@ -240,6 +241,20 @@ static inline bool policy_from_its_host(
 		return true;
 	const uint32_t listed = policy->workers[session->worker_slot].vtep;
 	return listed == 0 || listed == vtep;
+}
+
+/* Where a session's worker is: where the list says, or where it sent from last. False: the list names a host that is
+ * not trusted; where it sent from is, or the session is not live. */
+static inline bool policy_host(const struct policy_tables *policy, const struct session *session, uint32_t *ret_vtep)
+{
+	uint32_t vtep = session->vtep;
+	if (UNLIKELY(session->worker_slot != SESSION_NO_WORKER) && policy->workers[session->worker_slot].vtep != 0)
+		vtep = policy->workers[session->worker_slot].vtep;
+	if (UNLIKELY(vtep != session->vtep) && policy->encapsulation == POLICY_ENCAPSULATION_VXLAN &&
+		!policy_vtep_trusted(policy, vtep))
+		return false;
+	*ret_vtep = vtep;
+	return true;
 }
 
 /* Special-purpose destinations that do not leave unless the workspace says so

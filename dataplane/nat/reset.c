@@ -10,10 +10,11 @@
 
 enum { RESET_TTL = 64 };
 
-static struct packet *reset_begin(struct nat_shard *shard, const struct session *session)
+static struct packet *reset_begin(
+	struct nat_shard *shard, const struct policy_tables *policy, const struct session *session)
 {
-	if (shard->spare == NULL ||
-		!limits_take(&shard->workspaces[session->workspace_slot].answer_ns, LIMITS_ANSWER_NS, shard->now_ns))
+	struct shard_workspace *state = shard_buckets(shard, policy, session->workspace_slot);
+	if (shard->spare == NULL || !limits_take(&state->answer_ns, LIMITS_ANSWER_NS, shard->now_ns))
 		return NULL;
 	struct packet *packet = shard->spare(shard->spare_context);
 	if (packet == NULL)
@@ -70,7 +71,7 @@ static void reset_end(
 
 void reset_remote(struct nat_shard *shard, const struct batch *batch, const struct session *session)
 {
-	struct packet *packet = reset_begin(shard, session);
+	struct packet *packet = reset_begin(shard, batch->policy, session);
 	if (packet == NULL)
 		return;
 	packet->in_port = PORT_INSIDE;
@@ -81,15 +82,17 @@ void reset_remote(struct nat_shard *shard, const struct batch *batch, const stru
 
 void reset_both(struct nat_shard *shard, const struct batch *batch, const struct session *session)
 {
+	uint32_t vtep;
 	reset_remote(shard, batch, session);
-	struct packet *packet = reset_begin(shard, session);
+	if (!policy_host(batch->policy, session, &vtep))
+		return;
+	struct packet *packet = reset_begin(shard, batch->policy, session);
 	if (packet == NULL)
 		return;
 	packet->in_port = PORT_OUTSIDE;
 	packet->destination = session->egress_address; /* by which the guard knows whose it is */
 	packet->destination_port = session->egress_port;
-	if (session->worker_slot != SESSION_NO_WORKER && batch->policy->workers[session->worker_slot].vtep != 0)
-		packet->vtep = batch->policy->workers[session->worker_slot].vtep;
+	packet->vtep = vtep;
 	reset_fill(packet, session->remote_address, session->remote_port, session->inside_address, session->inside_port,
 		session->sequence_in_end);
 	reset_end(shard, batch, packet, PORT_INSIDE,

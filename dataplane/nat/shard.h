@@ -31,6 +31,7 @@ struct shard_workspace {
 	uint32_t sessions, half_open;
 	uint32_t guaranteed; /* sessions kept free for it, of this shard */
 	uint32_t tallies;
+	uint32_t born; /* whose buckets these are (identity.h) */
 	/* Sessions by kind: [TCP, UDP, others][mapped]. Both kinds of one are there only after a change of the mode. */
 	uint32_t kinds[3][2];
 	/* Theoretical arrival times of the token buckets (GCRA, limits.h). */
@@ -174,6 +175,19 @@ static inline uint64_t shard_random(struct nat_shard *shard)
 	x ^= x << 23;
 	shard->random_state[1] = x ^ y ^ (x >> 17) ^ (y >> 26);
 	return shard->random_state[1] + y;
+}
+
+/* A workspace's state, to take from its buckets: who comes into the slot of one that has gone begins with full ones. */
+static inline struct shard_workspace *shard_buckets(
+	struct nat_shard *shard, const struct policy_tables *policy, uint16_t workspace_slot)
+{
+	struct shard_workspace *state = &shard->workspaces[workspace_slot];
+	const uint32_t born = policy->workspaces[workspace_slot].born;
+	if (UNLIKELY(state->born != born)) {
+		state->born = born;
+		state->session_ns = state->packet_ns = state->byte_ns = state->answer_ns = 0;
+	}
+	return state;
 }
 
 /* A number in [0, bound), without division. */

@@ -89,9 +89,8 @@ enum drop_reason translate_hop_inside(
 	struct nat_shard *shard, const struct batch *batch, struct packet *packet, const struct session *session)
 {
 	const struct policy_tables *policy = batch->policy;
-	packet->vtep = session->vtep;
-	if (session->worker_slot != SESSION_NO_WORKER && policy->workers[session->worker_slot].vtep != 0)
-		packet->vtep = policy->workers[session->worker_slot].vtep;
+	if (!policy_host(policy, session, &packet->vtep))
+		return DROP_UNTRUSTED_VTEP;
 	const uint32_t towards =
 		policy->encapsulation == POLICY_ENCAPSULATION_VXLAN ? packet->vtep : session->inside_address;
 	const enum drop_reason reason = route_find(shard, batch, packet, PORT_INSIDE, towards);

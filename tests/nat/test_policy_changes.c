@@ -143,6 +143,23 @@ static void a_lowered_limit_ends_nothing(void **state)
 	assert_int_equal(fixture_active(fixture), 10);
 }
 
+/* Also in the slot of one that has used up its own. */
+static void a_new_workspace_begins_with_all_its_allowances(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->draft.workspaces[0].limits.packets_per_second = 10;
+	fixture_apply(fixture);
+	for (unsigned i = 0; i < 10; i++)
+		assert_true(fixture_passes(fixture, udp(40000, REMOTE)));
+	assert_false(fixture_passes(fixture, udp(40000, REMOTE)));
+	fixture_apply(fixture);
+	assert_false(fixture_passes(fixture, udp(40000, REMOTE))); /* it is still the same one */
+	fixture->draft.workspaces[0].incarnation++;
+	fixture_apply(fixture);
+	assert_true(fixture_passes(fixture, udp(40000, REMOTE)));
+	assert_int_equal(fixture_drops(fixture, DROP_LIMIT_PACKET_RATE), 2);
+}
+
 static void a_removed_cidr_cuts_its_workers_off_both_ways(void **state)
 {
 	struct fixture *fixture = *state;
@@ -203,6 +220,7 @@ int main(void)
 		TEST(a_changed_mapping_mode_gives_no_live_port_to_another_worker),
 		TEST(a_new_mapping_moves_on_where_an_old_session_has_its_port),
 		TEST(a_lowered_limit_ends_nothing),
+		TEST(a_new_workspace_begins_with_all_its_allowances),
 		TEST(a_removed_cidr_cuts_its_workers_off_both_ways),
 		TEST(an_egress_ip_that_moves_takes_no_session_along),
 		TEST(listing_workers_ends_the_sessions_of_before),

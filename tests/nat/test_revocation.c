@@ -84,6 +84,20 @@ static void replies_do_not_go_to_a_host_that_is_trusted_no_more(void **state)
 	fixture_expect_drop(fixture, &reply, DROP_STALE_SESSION);
 }
 
+static void replies_do_not_go_to_a_listed_host_that_is_not_trusted(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_1};
+	fixture->draft.counts[POLICY_WORKERS] = 1;
+	fixture_apply(fixture);
+	const struct seen out = fixture_sent(fixture, udp(40000, 10));
+	fixture->draft.vteps[0] = (struct policy_vtep_prefix){HOST_1, 32};
+	fixture->draft.workers[0].vtep = HOST_2;
+	fixture_apply(fixture);
+	const struct description reply = reply_to(&out);
+	fixture_expect_drop(fixture, &reply, DROP_UNTRUSTED_VTEP);
+}
+
 static void e6_the_underlay_is_out_of_reach_whatever_a_workspace_allows(void **state)
 {
 	struct fixture *fixture = *state;
@@ -177,6 +191,7 @@ int main(void)
 		TEST(sessions_of_an_address_that_left_the_vpc_end),
 		TEST(e3_a_listed_workers_old_host_can_not_use_its_sessions),
 		TEST(replies_do_not_go_to_a_host_that_is_trusted_no_more),
+		TEST(replies_do_not_go_to_a_listed_host_that_is_not_trusted),
 		TEST(e6_the_underlay_is_out_of_reach_whatever_a_workspace_allows),
 		TEST(icmp_errors_are_no_way_around_the_egress_rules),
 		TEST(e3_every_kind_of_packet_of_a_listed_worker_comes_from_its_host),
