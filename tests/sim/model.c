@@ -84,6 +84,7 @@ void model_init(struct model *model, struct random *random, const struct model_o
 		model->vpcs[v] = (struct model_vpc){
 			.present = v < options->workspaces || random_one_in(random, 2),
 			.listed = random_one_in(random, 3),
+			.open = random_one_in(random, 3),
 			.workspace = v % options->workspaces,
 		};
 	for (unsigned i = 0; i < MODEL_IPS; i++)
@@ -134,7 +135,10 @@ static const char *change_vpc(struct model *model, struct random *random, const 
 		of->id++;
 		return "a VNI goes to another VPC";
 	case 4:
-		of->listed = !of->listed;
+		if (random_one_in(random, 3))
+			of->open = !of->open;
+		else
+			of->listed = !of->listed;
 		return "a VPC lists its workers or no longer does";
 	default:
 		of->narrow = !of->narrow;
@@ -297,7 +301,7 @@ static void draft_vpc(const struct model *model, struct world_draft *draft, unsi
 	to->incarnation = of->incarnation;
 	to->workspace_index = workspace_index;
 	to->vni = model_vni(v);
-	to->flags = of->listed ? POLICY_VPC_WORKERS_LISTED : 0;
+	to->flags = of->listed && !of->open ? POLICY_VPC_WORKERS_LISTED : 0;
 	to->cidr_first = draft->counts[POLICY_CIDRS];
 	to->cidr_count = of->narrow ? 2 : 1;
 	/* Narrow: 10.0.0.0/30 and 10.0.9.0/24, which is not what most of the workers have. */
@@ -413,6 +417,14 @@ struct tag model_tag(const struct model *model, unsigned vpc, uint32_t address)
 	return (struct tag){
 		.workspace = model->workspaces[of->workspace].life,
 		.vpc = of->life,
-		.worker = of->listed && worker < MODEL_WORKERS ? model->workers[vpc][worker].life : 0,
+		.worker = of->listed && worker < MODEL_WORKERS && model->workers[vpc][worker].present
+				  ? model->workers[vpc][worker].life
+				  : 0,
 	};
+}
+
+bool model_same_vpc(const struct model *model, const struct tag *tag, unsigned vpc)
+{
+	const struct model_vpc *of = &model->vpcs[vpc];
+	return of->open && tag->vpc == of->life && tag->workspace == model->workspaces[of->workspace].life;
 }

@@ -44,7 +44,9 @@ struct model_workspace {
 };
 
 struct model_vpc {
-	bool present, listed, narrow; /* narrow: its CIDR does not hold all of its workers */
+	bool present, listed; /* listed: some of its workers are */
+	bool open;	      /* … and the others may send, too */
+	bool narrow;	      /* its CIDR does not hold all of its workers */
 	uint64_t incarnation, life;
 	unsigned workspace, id;
 };
@@ -127,6 +129,8 @@ bool model_portless(const uint8_t *ip);
 /* Has the workspace, or the workspace of that life, a record of the address? */
 bool model_owns(const struct model *model, uint32_t address, unsigned workspace);
 bool model_owns_life(const struct model *model, uint32_t address, uint64_t life);
+/* Is it who had sent it, by address, where a VPC lists some and is open to others? */
+bool model_same_vpc(const struct model *model, const struct tag *tag, unsigned vpc);
 struct tag model_tag(const struct model *model, unsigned vpc, uint32_t address);
 
 #endif

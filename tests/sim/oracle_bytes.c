@@ -215,6 +215,7 @@ bool answer(struct oracle *oracle, struct judgement *of, enum drop_reason reason
 		const uint32_t least = (uint32_t)(wire->l4 - wire->ip) + 8;
 		uint32_t quote_bytes = wire->ip_bytes < 28 ? 0 : wire->ip_bytes - 28;
 		quote_bytes = quote_bytes < least ? least : quote_bytes > 548 ? 548 : quote_bytes;
+		quote_bytes = quote_bytes < wire->ip_bytes ? quote_bytes : wire->ip_bytes;
 		of->packet_bytes = WIRE_IP + 8 + quote_bytes;
 		l4[0] = type;
 		l4[1] = code;

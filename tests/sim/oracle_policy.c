@@ -162,14 +162,17 @@ enum drop_reason destination_refused(const struct oracle *oracle, const struct j
 	return of->of->flags & POLICY_WORKSPACE_DEFAULT_DENY ? DROP_DENIED_POLICY : DROP_NONE;
 }
 
-/* Listed workers alone may send, and only from the host that the list says. */
+/*
+ * A listed worker sends only from the host that the list says; who is not listed, from anywhere, unless the VPC is for
+ * listed ones alone. A session that is older than the list is nobody's on it.
+ */
 enum drop_reason sender_refused(const struct oracle *oracle, const struct judgement *of)
 {
-	if ((of->vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0)
-		return DROP_NONE;
 	const int worker = worker_of(oracle, of->vpc, of->wire.source);
+	if (of->entry != NULL && of->entry->worker == 0)
+		return DROP_NONE;
 	if (worker < 0)
-		return DROP_UNKNOWN_WORKER;
+		return of->vpc->flags & POLICY_VPC_WORKERS_LISTED ? DROP_UNKNOWN_WORKER : DROP_NONE;
 	const uint32_t vtep = RECORDS(oracle, policy_worker, POLICY_WORKERS)[worker].vtep;
 	return vtep != 0 && vtep != of->wire.vtep ? DROP_WRONG_VTEP : DROP_NONE;
 }

@@ -77,8 +77,8 @@ bool alive(const struct oracle *oracle, const struct entry *entry)
 		return false;
 	if (!vpc_contains(oracle, vpc, entry->inside) || !vtep_trusted(oracle, entry->vtep))
 		return false;
-	if ((vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0)
-		return entry->worker == 0;
+	if (entry->worker == 0)
+		return (vpc->flags & POLICY_VPC_WORKERS_LISTED) == 0;
 	const int worker = worker_of(oracle, vpc, entry->inside);
 	return worker >= 0 && oracle->workers[worker] == entry->worker;
 }
@@ -353,7 +353,7 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		reason = limits_refuse(oracle, of);
 	if (reason != DROP_NONE)
 		return reason;
-	const int worker = of->vpc->flags & POLICY_VPC_WORKERS_LISTED ? worker_of(oracle, of->vpc, wire->source) : -1;
+	const int worker = worker_of(oracle, of->vpc, wire->source);
 	struct entry entry = {
 		.used = true,
 		.serial = ++oracle->serials,
@@ -472,6 +472,8 @@ static void reset_expected(struct oracle *oracle, const struct entry *entry, boo
 	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
 	const uint32_t vtep = vpc != NULL ? vtep_of(oracle, entry) : 0;
 	struct judgement of = {.workspace = entry->workspace};
+	if (!to_remote && vpc != NULL && !vtep_trusted(oracle, vtep))
+		return;
 	struct allowance *allowance = allowance_of(oracle, &of);
 	oracle->resets_scarce = oracle->resets_scarce || allowance->answers <= 64ll * ANSWER_NS;
 	if (!spend(&allowance->answers, ANSWER_NS) || oracle->reset_count == RESETS_MAX)
@@ -479,8 +481,6 @@ static void reset_expected(struct oracle *oracle, const struct entry *entry, boo
 	const bool tunnel = oracle->policy.encapsulation == POLICY_ENCAPSULATION_VXLAN;
 	const unsigned port = to_remote ? PORT_OUTSIDE : PORT_INSIDE;
 	if (vpc == NULL || oracle->workspaces[vpc->workspace_index] != entry->workspace)
-		return;
-	if (!to_remote && !vtep_trusted(oracle, vtep))
 		return;
 	if (route(oracle, &of, port, to_remote ? entry->remote : tunnel ? vtep : entry->inside) != DROP_NONE)
 		return;

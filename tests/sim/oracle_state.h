@@ -22,7 +22,7 @@ enum { RESETS_MAX = 4096, OUTPUTS_MAX = 64, PACKET_MAX = 2304, ANSWER_NS = 10000
 struct entry {
 	bool used;
 	uint64_t serial;
-	uint64_t workspace, vpc, egress, worker; /* worker 0: the VPC lists none */
+	uint64_t workspace, vpc, egress, worker; /* worker 0: not listed */
 	uint64_t mapping;			 /* 0: endpoint-dependent */
 	bool superseded;			 /* its mapping takes no further sessions */
 	uint32_t vni, inside, remote, egress_address, vtep;
