@@ -176,8 +176,8 @@ static uint32_t ports_free(struct oracle *oracle, const struct judgement *of, co
 		const bool here = entry->egress_address == ip->address && entry->protocol == of->wire.protocol;
 		const bool same_remote =
 			entry->remote == of->wire.destination && entry->remote_port == of->wire.destination_port;
-		if (!here || mapped != (entry->mapping != 0) || !(mapped || same_remote) ||
-			oracle->taken[entry->egress_port])
+		/* What was made under the other mapping mode is in the way where it waits for the same remote. */
+		if (!here || !(same_remote || (mapped && entry->mapping != 0)) || oracle->taken[entry->egress_port])
 			continue;
 		oracle->taken[entry->egress_port] = true;
 		count -= count > 0 && (!has_ports || port_given(oracle, ip, entry->egress_port));
@@ -208,16 +208,6 @@ static const struct session *record_of(const struct oracle *oracle, const struct
 			return record;
 	}
 	return NULL;
-}
-
-/* Has the workspace sessions of the protocol that were made under the other mapping mode? */
-static bool both_kinds(struct oracle *oracle, const struct judgement *of)
-{
-	EACH_ENTRY (oracle, entry)
-		if (entry->workspace == of->workspace && entry->protocol == of->wire.protocol &&
-			(entry->mapping != 0) != independent(of->of, of->wire.protocol))
-			return true;
-	return false;
 }
 
 /*
@@ -252,8 +242,7 @@ static enum drop_reason choose(struct oracle *oracle, struct judgement *of, stru
 		}
 		home_left = home_left || home == NULL || !home->not [i];
 	}
-	/* While sessions of both mapping modes live side by side, a free port may go unseen. */
-	if (!active || !free || (record == NULL && of->seen->reason == DROP_PORTS_EXHAUSTED && both_kinds(oracle, of)))
+	if (!active || !free)
 		return active ? DROP_PORTS_EXHAUSTED : DROP_NO_EGRESS_IP;
 	if (!own)
 		of->bad_choice = "it has no egress IP in service of its workspace";
@@ -400,7 +389,7 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 				other->superseded = true;
 	const struct entry *twin = find_outside(
 		oracle, entry.protocol, entry.egress_address, entry.egress_port, entry.remote, entry.remote_port);
-	if (twin != NULL && (twin->mapping != 0) == (entry.mapping != 0))
+	if (twin != NULL && alive(oracle, twin))
 		of->bad_choice = "another session has the same egress address, port and remote";
 	*place = entry;
 	if (place == oracle->entries + oracle->entries_ever)

@@ -123,10 +123,8 @@ static const char *isolation(const struct sim *sim, const struct shot *shot, con
 	const struct tag own = model_tag(model, (unsigned)to, wire_get32(ip + 16));
 	struct tag tag;
 	for (uint32_t at = 0; !hairpin && traffic_tag(packet->data, packet->length_bytes, &at, &tag);) {
-		/* After a change of its mapping mode a workspace's own sessions may meet on a port (docs/nat.md). */
-		if (sim->mix->model.mapping_changes && tag.workspace == own.workspace)
-			continue;
-		if (!traffic_tags_equal(&tag, &own) && !(tag.worker == 0 && model_same_vpc(model, &tag, (unsigned)to)))
+		if (!traffic_tags_equal(&tag, &own) &&
+			!((tag.worker == 0 || own.worker == 0) && model_same_vpc(model, &tag, (unsigned)to)))
 			return "P2: a reply reached somebody else than who asked";
 	}
 	return NULL;
