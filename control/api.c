@@ -5,6 +5,8 @@ static const struct api_route *const tables[] = {
 	api_status_routes,
 	api_sessions_routes,
 	api_config_routes,
+	api_workspaces_routes,
+	api_egress_routes,
 };
 
 const struct api_routes api_routes = {.tables = tables, .count = sizeof(tables) / sizeof(tables[0])};

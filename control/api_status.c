@@ -403,11 +403,6 @@ static void serve_drops(struct daemon *daemon, struct api_request *request)
 	api_answer(request, 200, api_drops_json(daemon));
 }
 
-static void serve_workspaces(struct daemon *daemon, struct api_request *request)
-{
-	api_answer(request, 200, api_workspaces_json(daemon));
-}
-
 const struct api_route api_status_routes[] = {
 	{
 		.method = HTTP_METHOD_GET,
@@ -424,14 +419,6 @@ const struct api_route api_status_routes[] = {
 		.serve = serve_drops,
 		.summary = "Every reason why packets are dropped, with count, rate and explanation.",
 		.answer_schema = "Drops",
-	},
-	{
-		.method = HTTP_METHOD_GET,
-		.pattern = "/v1/workspaces",
-		.permission = API_READ,
-		.serve = serve_workspaces,
-		.summary = "Every workspace with its counters.",
-		.answer_schema = "Workspaces",
 	},
 	{.pattern = NULL},
 };

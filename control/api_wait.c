@@ -45,10 +45,22 @@ void api_wait_in_force(struct api_request *request, int code, const char *fields
 		wait_answer(request, NULL);
 	} else if (!wait_is_wanted(request)) {
 		wait_answer(request, "the request did not want to wait");
+	} else if (daemon->api_waiting_count == API_WAIT_COUNT_MAX) {
+		wait_answer(request, "too many requests wait already");
 	} else {
+		daemon->api_waiting_count++;
 		request->wait.queued = true;
 		TAILQ_INSERT_TAIL(&daemon->api_waiting, request, wait.link);
 	}
+}
+
+static void wait_unqueue(struct api_request *request)
+{
+	if (!request->wait.queued)
+		return;
+	TAILQ_REMOVE(&request->daemon->api_waiting, request, wait.link);
+	request->daemon->api_waiting_count--;
+	request->wait.queued = false;
 }
 
 static const char *reason_of(const struct daemon *daemon)
@@ -71,15 +83,13 @@ void api_wait_check(struct daemon *daemon)
 		next = TAILQ_NEXT(request, wait.link);
 		if (!in_force && !daemon->apply.refused && now_ns < request->wait.deadline_ns)
 			continue;
-		TAILQ_REMOVE(&daemon->api_waiting, request, wait.link);
-		request->wait.queued = false;
+		wait_unqueue(request);
 		wait_answer(request, in_force ? NULL : reason_of(daemon));
 	}
 }
 
 void api_wait_forget(struct api_request *request)
 {
-	if (request->wait.queued)
-		TAILQ_REMOVE(&request->daemon->api_waiting, request, wait.link);
+	wait_unqueue(request);
 	json_decref(request->wait.json);
 }

@@ -15,6 +15,7 @@
 #include "control/api_request.h"
 #include "control/api_wait.h"
 #include "control/apply.h"
+#include "control/audit.h"
 #include "control/dataplane_client.h"
 #include "control/health.h"
 #include "control/http_server.h"
@@ -113,8 +114,22 @@ static void daemon_connect(struct daemon *daemon)
 	problems_clear(&problems);
 }
 
-/* The first configuration is all additions: a summary says as much. */
-static void daemon_log_plan(struct daemon *daemon, const struct revision *revision)
+/* The generations before and after, and every change in words: two whole configurations would drown it. */
+static void daemon_audit_plan(struct daemon *daemon, const struct plan *plan, const char *audited_as)
+{
+	json_t *changes = json_array();
+	char who[PATH_MAX + 8];
+
+	for (size_t i = 0; i < plan->count; i++)
+		json_array_append_new(changes, json_string(plan->changes[i].text));
+	snprintf(who, sizeof(who), "file %s", audited_as);
+	audit_write(daemon->audit, who, "reload",
+		json_pack("{s:I}", "generation", (json_int_t)daemon->apply.desired_generation),
+		json_pack("{s:o}", "changes", changes));
+}
+
+/* The first configuration is all additions: a summary says as much. `audited_as`: NULL when the caller sees to that. */
+static void daemon_log_plan(struct daemon *daemon, const struct revision *revision, const char *audited_as)
 {
 	const struct revision *old = daemon->config.desired;
 	struct plan plan;
@@ -129,6 +144,8 @@ static void daemon_log_plan(struct daemon *daemon, const struct revision *revisi
 		return;
 	for (size_t i = 0; i < plan.count && i < PLAN_LOG_LINES_MAX; i++)
 		log_info(&daemon->log, "plan: %s", plan.changes[i].text);
+	if (audited_as != NULL)
+		daemon_audit_plan(daemon, &plan, audited_as);
 	if (plan.count > PLAN_LOG_LINES_MAX)
 		log_info(&daemon->log, "plan: and %zu more changes", plan.count - PLAN_LOG_LINES_MAX);
 	if (plan.needs_restart)
@@ -146,7 +163,7 @@ static struct revision_basis daemon_basis(const struct daemon *daemon)
 		.shared_pool = desired != NULL ? &desired->shared_pool : &daemon->shared_pool,
 		.in_force = in_force != NULL ? &in_force->shared_pool : NULL,
 		.now_s = daemon_steady_unix_s(daemon),
-		.api_directory = state_api_path(daemon->state),
+		.api.directory = state_api_path(daemon->state),
 	};
 }
 
@@ -225,8 +242,9 @@ static void daemon_renew(struct daemon *daemon)
 
 /* ---- reload ---- */
 
-/* Takes the reference. */
-static void daemon_adopt(struct daemon *daemon, struct revision *revision, enum daemon_source source)
+/* Takes the reference. `audited_as`: the file that says so; NULL when the caller sees to the audit log. */
+static void daemon_adopt(
+	struct daemon *daemon, struct revision *revision, enum daemon_source source, const char *audited_as)
 {
 	if (source == DAEMON_SOURCE_FILE)
 		daemon->config.last_reload_unix_s = daemon_unix_s();
@@ -237,13 +255,22 @@ static void daemon_adopt(struct daemon *daemon, struct revision *revision, enum 
 		daemon_listen(daemon);
 		return;
 	}
-	daemon_log_plan(daemon, revision);
+	daemon_log_plan(daemon, revision, audited_as);
 	daemon_desire(daemon, revision);
 	daemon->config.source = source;
 	daemon_listen(daemon);
 	rib_set_model(daemon->rib, revision->model);
 	daemon_connect(daemon);
 	apply_desired_changed(daemon);
+}
+
+/* Takes the warnings. */
+static void daemon_config_is_valid(struct daemon_config *config, struct problems *warnings)
+{
+	config->file_valid = true;
+	problems_clear(&config->errors);
+	problems_clear(&config->warnings);
+	config->warnings = *warnings;
 }
 
 bool daemon_reload(struct daemon *daemon)
@@ -261,11 +288,9 @@ bool daemon_reload(struct daemon *daemon)
 	problems_clear(&config->errors);
 	if (revision_load(daemon->config_path, &basis, &revision, &directories, &config->errors, &warnings) ==
 		STATUS_OK) {
-		config->file_valid = true;
-		problems_clear(&config->warnings);
-		config->warnings = warnings;
+		daemon_config_is_valid(config, &warnings);
 		log_problems(&daemon->log, LOG_LEVEL_WARNING, &config->warnings);
-		daemon_adopt(daemon, revision, DAEMON_SOURCE_FILE);
+		daemon_adopt(daemon, revision, DAEMON_SOURCE_FILE, daemon->config_path);
 	} else {
 		problems_clear(&warnings);
 		config->file_valid = false;
@@ -278,6 +303,32 @@ bool daemon_reload(struct daemon *daemon)
 	config_directories_clear(&directories);
 	notify_send("READY=1");
 	return config->file_valid;
+}
+
+enum status daemon_try_change(struct daemon *daemon, const char *name, const char *text, struct revision **ret_revision,
+	struct problems *problems)
+{
+	struct revision_basis basis = daemon_basis(daemon);
+	struct problems warnings = {0};
+	enum status status;
+
+	basis.api.changed_name = name;
+	basis.api.changed_text = text;
+	status = revision_load(daemon->config_path, &basis, ret_revision, NULL, problems, &warnings);
+	problems_clear(&warnings);
+	return status;
+}
+
+enum status daemon_commit_change(
+	struct daemon *daemon, const char *name, const char *text, struct revision *revision, struct problems *problems)
+{
+	enum status status = state_save_api_fragment(daemon->state, name, text, problems);
+
+	if (status == STATUS_OK)
+		daemon_adopt(daemon, revision, DAEMON_SOURCE_FILE, NULL);
+	else
+		revision_release(revision);
+	return status;
 }
 
 /* At start: the file; else what was in force last; else nothing, and wait for the file. */
@@ -296,12 +347,12 @@ static void daemon_load_first(struct daemon *daemon)
 		return;
 	}
 	/* It holds what the API wrote, too. */
-	basis.api_directory = NULL;
+	basis.api.directory = NULL;
 	if (revision_load(state_last_good_path(daemon->state), &basis, &revision, NULL, &problems, &warnings) ==
 		STATUS_OK) {
 		log_warning(
 			&daemon->log, "using the last good configuration file=%s", state_last_good_path(daemon->state));
-		daemon_adopt(daemon, revision, DAEMON_SOURCE_LAST_GOOD);
+		daemon_adopt(daemon, revision, DAEMON_SOURCE_LAST_GOOD, state_last_good_path(daemon->state));
 	} else {
 		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
 		log_error(&daemon->log,
@@ -443,6 +494,14 @@ static enum status daemon_resolve_paths(struct daemon *daemon, struct problems *
 	return STATUS_OK;
 }
 
+static void daemon_set_audit_path(struct daemon *daemon)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/audit.log", daemon->options.run_dir);
+	audit_set_path(daemon->audit, path);
+}
+
 static enum status daemon_remember_shared_pool(struct daemon *daemon)
 {
 	struct problems warnings = {0};
@@ -495,6 +554,7 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 		status = rib_open(daemon->base, &daemon->log, &apply_rib_handlers, daemon, &daemon->rib, problems);
 	if (status != STATUS_OK)
 		return status;
+	daemon_set_audit_path(daemon);
 	status = daemon_open_servers(daemon, problems);
 	if (status != STATUS_OK)
 		return status;
@@ -523,7 +583,8 @@ enum status daemon_open(const struct daemon_options *options, struct daemon **re
 	daemon->start_unix_s = daemon_unix_s();
 	daemon->start_monotonic_ns = daemon_monotonic_ns();
 	log_open(&daemon->log, options->log_level);
-	status = daemon_start(daemon, problems);
+	daemon->audit = audit_open(&daemon->log);
+	status = daemon->audit != NULL ? daemon_start(daemon, problems) : STATUS_NO_MEMORY;
 	if (status != STATUS_OK) {
 		daemon_close(daemon);
 		return status;
@@ -543,6 +604,7 @@ void daemon_close(struct daemon *daemon)
 		return;
 	http_server_close(daemon->api);
 	http_server_close(daemon->metrics);
+	audit_close(daemon->audit);
 	free(daemon->api_endpoint);
 	free(daemon->metrics_endpoint);
 	watch_close(daemon->watch);

@@ -24,6 +24,7 @@
 #include "dataplane/contract/rpc.h"
 
 struct api_endpoint;
+struct audit;
 struct classifier;
 struct dataplane_client;
 struct event;
@@ -106,8 +107,10 @@ struct daemon {
 	struct dataplane_client *client; /* NULL: no gateway on this machine */
 	struct classifier *classifier;	 /* NULL: no worker host, or it could not be opened */
 	struct api_endpoint *api_endpoint, *metrics_endpoint;
+	struct audit *audit;
 	struct http_server *api, *metrics;     /* the Unix socket's; metrics.listen's, NULL until it is wanted */
 	TAILQ_HEAD(, api_request) api_waiting; /* control/api_wait.h */
+	unsigned api_waiting_count;
 	char metrics_address[64];
 	uint16_t metrics_port;
 	struct problems metrics_problems;
@@ -136,6 +139,16 @@ void daemon_close(struct daemon *daemon);
 
 /* Reads the file again; true when it is valid. What is wrong is in `config.errors`. */
 bool daemon_reload(struct daemon *daemon);
+
+/*
+ * A change of one fragment of the API (`text` NULL: it goes), in two steps. First what the configuration would be: a
+ * revision that commit or revision_release() takes, or all that is wrong with it. Nothing has happened yet.
+ */
+enum status daemon_try_change(struct daemon *daemon, const char *name, const char *text, struct revision **ret_revision,
+	struct problems *problems);
+/* Then it is stored and desired; or nothing has happened. Takes the reference in any case. */
+enum status daemon_commit_change(struct daemon *daemon, const char *name, const char *text, struct revision *revision,
+	struct problems *problems);
 
 /* The gateway section that counts now: NULL when this machine is none. */
 const struct model_gateway *daemon_gateway(const struct daemon *daemon);

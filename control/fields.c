@@ -536,3 +536,30 @@ size_t field_elements(const struct field *field, const void *record, const void 
 		return 1;
 	return value_is_there(field, base + field->offset);
 }
+
+bool field_is_printed(const struct field *field, const void *record)
+{
+	const char *base = record;
+	const void *first;
+
+	if (field->input_only)
+		return false;
+	if (field->list && !field->default_text)
+		return true;
+	if (field->present_offset != FIELD_NOWHERE)
+		return *(const bool *)(base + field->present_offset);
+	if (field->type != FIELD_MAP || field->list)
+		return field_elements(field, record, &first) > 0;
+	if (field->word && *(const bool *)(base + field->second_offset))
+		return true;
+	if (!field->default_text)
+		return true;
+	/* A mapping that the file may leave out, such as egress on a worker host: only when something is in it. */
+	for (uint32_t i = 0; i < field->section->field_count; i++) {
+		const struct field *inner = &field->section->fields[i];
+
+		if (field_elements(inner, base + field->offset, &first) > 0)
+			return true;
+	}
+	return false;
+}

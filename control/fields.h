@@ -109,6 +109,11 @@ size_t field_element_size(const struct field *field);
 /* A list's elements; a value counts as a list of one. A value that is not there (default "") as none. */
 size_t field_elements(const struct field *field, const void *record, const void **ret_first);
 
+/*
+ * Whether the key has to be written out: a required list also when it is empty, and a list whose mere presence counts.
+ */
+bool field_is_printed(const struct field *field, const void *record);
+
 /* "must be …", for messages and documentation. */
 void field_allowed_text(const struct field *field, char ret_text[FIELD_WHY_SIZE_BYTES]);
 

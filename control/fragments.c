@@ -149,13 +149,29 @@ static enum status keep_tree(struct fragments *fragments, struct yaml_tree *tree
 	return STATUS_OK;
 }
 
+/* `text`: what stands in the file, or shall; NULL: read it. */
+static enum status read_bytes(
+	const char *path, const char *text, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems)
+{
+	char *copy;
+
+	if (!text)
+		return yaml_tree_read_file(path, YAML_FRAGMENT_SIZE_MAX_BYTES, ret_bytes, ret_size_bytes, problems);
+	copy = strdup(text);
+	if (!copy)
+		return STATUS_NO_MEMORY;
+	*ret_bytes = copy;
+	*ret_size_bytes = strlen(text);
+	return STATUS_OK;
+}
+
 /* STATUS_INVALID, STATUS_SYSTEM: the file is of no use, and the problems say why; go on with the next one. */
-static enum status read_tree(
-	const char *path, struct fragments *fragments, struct yaml_tree **ret_tree, struct problems *problems)
+static enum status read_tree(const char *path, const char *text, struct fragments *fragments,
+	struct yaml_tree **ret_tree, struct problems *problems)
 {
 	char *bytes;
 	size_t size_bytes;
-	enum status status = yaml_tree_read_file(path, YAML_FRAGMENT_SIZE_MAX_BYTES, &bytes, &size_bytes, problems);
+	enum status status = read_bytes(path, text, &bytes, &size_bytes, problems);
 
 	if (status != STATUS_OK)
 		return status;
@@ -172,12 +188,20 @@ static enum status read_tree(
 	return status;
 }
 
-static enum status load_file(
-	struct yaml_tree *main, const char *path, bool from_api, struct fragments *fragments, struct problems *problems)
+/* `api`: NULL for a file that is not the API's. */
+static enum status load_file(struct yaml_tree *main, const char *path, const struct config_api *api,
+	struct fragments *fragments, struct problems *problems)
 {
+	const char *name = strrchr(path, '/'), *text = NULL;
+
 	struct yaml_tree *tree = NULL;
 	enum status status;
 
+	if (api && api->changed_name && name && strcmp(name + 1, api->changed_name) == 0) {
+		text = api->changed_text;
+		if (!text)
+			return STATUS_OK;
+	}
 	switch (index_add(&fragments->paths, path, strlen(path), 0, NULL)) {
 	case INDEX_EXISTS:
 		return STATUS_OK;
@@ -190,10 +214,10 @@ static enum status load_file(
 		problems_add(problems, "%s: more than %d included files: merge some", path, FRAGMENT_COUNT_MAX);
 		return STATUS_INVALID;
 	}
-	status = read_tree(path, fragments, &tree, problems);
+	status = read_tree(path, text, fragments, &tree, problems);
 	if (status != STATUS_OK)
 		return status == STATUS_NO_MEMORY ? status : STATUS_OK;
-	tree->from_api = from_api;
+	tree->from_api = api != NULL;
 	status = keep_tree(fragments, tree);
 	return status == STATUS_OK ? merge_tree(main, tree, problems) : status;
 }
@@ -232,30 +256,43 @@ static int compare_names(const void *left, const void *right)
 	return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
+static bool has_name(const struct name_list *list, const char *name)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Sorted. A leading dot is matched by a dot alone: editors and configuration management write such files first. */
-static enum status list_names(DIR *directory, const char *pattern, struct name_list *ret_list)
+static enum status list_names(
+	DIR *directory, const char *pattern, const struct config_api *api, struct name_list *ret_list)
 {
 	const struct dirent *entry;
 
-	while ((entry = readdir(directory))) {
+	while (directory && (entry = readdir(directory))) {
 		if (fnmatch(pattern, entry->d_name, FNM_PERIOD) == 0 && !add_name(ret_list, entry->d_name))
 			return STATUS_NO_MEMORY;
 	}
+	if (api && api->changed_name && !has_name(ret_list, api->changed_name) &&
+		!add_name(ret_list, api->changed_name))
+		return STATUS_NO_MEMORY;
 	if (ret_list->count)
 		qsort(ret_list->names, ret_list->count, sizeof(*ret_list->names), compare_names);
 	return STATUS_OK;
 }
 
 static enum status load_matches(struct yaml_tree *main, DIR *directory, const char *path, const char *pattern,
-	bool from_api, struct fragments *fragments, struct problems *problems)
+	const struct config_api *api, struct fragments *fragments, struct problems *problems)
 {
 	struct name_list list = {0};
-	enum status status = list_names(directory, pattern, &list);
+	enum status status = list_names(directory, pattern, api, &list);
 	char file[PATH_MAX];
 
 	for (size_t i = 0; i < list.count && status == STATUS_OK; i++) {
 		if (snprintf(file, sizeof(file), "%s/%s", path, list.names[i]) < (int)sizeof(file))
-			status = load_file(main, file, from_api, fragments, problems);
+			status = load_file(main, file, api, fragments, problems);
 		else
 			problems_add(problems, "%s: a path in it is too long", path);
 	}
@@ -325,32 +362,32 @@ static enum status load_pattern(struct yaml_tree *main, const struct yaml_node *
 		return STATUS_OK;
 	}
 	if (strpbrk(name, "*?["))
-		status = load_matches(main, directory, path, name, false, fragments, problems);
+		status = load_matches(main, directory, path, name, NULL, fragments, problems);
 	else if (strlen(path) + strlen(name) + 2 > sizeof(path))
 		status = STATUS_OK;
 	else
-		status = load_file(main, strcat(strcat(path, "/"), name), false, fragments, problems);
+		status = load_file(main, strcat(strcat(path, "/"), name), NULL, fragments, problems);
 	closedir(directory);
 	return status == STATUS_INVALID ? STATUS_OK : status;
 }
 
 static enum status load_api_directory(
-	struct yaml_tree *main, const char *path, struct fragments *fragments, struct problems *problems)
+	struct yaml_tree *main, const struct config_api *api, struct fragments *fragments, struct problems *problems)
 {
-	DIR *directory = opendir(path);
+	DIR *directory = opendir(api->directory);
 	enum status status;
 
-	if (!directory) {
-		if (errno != ENOENT)
-			problems_add(problems, "%s: can not be opened: %s", path, strerror(errno));
+	if (!directory && errno != ENOENT) {
+		problems_add(problems, "%s: can not be opened: %s", api->directory, strerror(errno));
 		return STATUS_OK;
 	}
-	status = load_matches(main, directory, path, "*.json", true, fragments, problems);
-	closedir(directory);
+	status = load_matches(main, directory, api->directory, "*.json", api, fragments, problems);
+	if (directory)
+		closedir(directory);
 	return status;
 }
 
-enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const char *api_directory,
+enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const struct config_api *api,
 	struct fragments *fragments, struct config_directories *directories, struct problems *problems)
 {
 	size_t problem_count = problems->count + problems->dropped_count;
@@ -368,8 +405,8 @@ enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const
 				status = load_pattern(main, node, fragments, directories, problems);
 		}
 	}
-	if (status == STATUS_OK && api_directory)
-		status = load_api_directory(main, api_directory, fragments, problems);
+	if (status == STATUS_OK && api && api->directory)
+		status = load_api_directory(main, api, fragments, problems);
 	/* What could not be read may have had the workspaces: do not miss them in the main file. */
 	if (status == STATUS_OK && problems->count + problems->dropped_count > problem_count &&
 		!yaml_node_child(main->root, "workspaces") && !append_list(main, main->root, "workspaces"))

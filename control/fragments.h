@@ -32,12 +32,12 @@ struct fragments {
 };
 
 /*
- * Reads what `main` includes and what is in `api_directory` (NULL: nothing; one that is not there: nothing), and
+ * Reads what `main` includes and what the API wants (NULL: nothing; a directory that is not there: nothing), and
  * merges it. `main_size_bytes`: what was read already. `directories` (may be NULL): the included ones are added, also
  * when one of them is missing or a file in it is wrong. STATUS_OK although problems were added: the rest is worth a
  * look. The trees must live as long as `main`.
  */
-enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const char *api_directory,
+enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const struct config_api *api,
 	struct fragments *fragments, struct config_directories *directories, struct problems *problems);
 
 void fragments_clear(struct fragments *fragments);

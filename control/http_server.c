@@ -141,9 +141,7 @@ static void connection_answer(struct http_connection *connection, const struct h
 {
 	struct evbuffer *output;
 	size_t body_bytes = answer->body != NULL ? evbuffer_get_length(answer->body) : 0;
-	bool head_only = connection->exchange.request.method == HTTP_METHOD_HEAD;
 
-	connection_end_exchange(connection);
 	if (connection->stream == NULL) {
 		connection_close(connection);
 		return;
@@ -156,8 +154,9 @@ static void connection_answer(struct http_connection *connection, const struct h
 	evbuffer_add_printf(output,
 		"Connection: close\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s\r\n",
 		answer->fields != NULL ? answer->fields : "");
-	if (!head_only && body_bytes > 0)
+	if (connection->exchange.request.method != HTTP_METHOD_HEAD && body_bytes > 0)
 		evbuffer_add_buffer(output, answer->body);
+	connection_end_exchange(connection); /* what the answer is made of may have been its */
 	connection->phase = HTTP_ANSWERING;
 	event_add(connection->deadline, &answer_timeout);
 	bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
@@ -325,8 +324,8 @@ static struct http_connection *server_find_free(struct http_server *server)
 	return NULL;
 }
 
-/* The one that has been at its request, or at closing, for longest; NULL: all wait for their answers. */
-static struct http_connection *server_find_oldest(struct http_server *server)
+/* Of those before `newest`, the one that has been at its request, or at closing, for longest; NULL: none is. */
+static struct http_connection *server_find_oldest(struct http_server *server, const struct http_connection *newest)
 {
 	struct http_connection *oldest = NULL;
 
@@ -334,7 +333,7 @@ static struct http_connection *server_find_oldest(struct http_server *server)
 		struct http_connection *connection = &server->connections[i];
 
 		if ((connection->phase == HTTP_READING || connection->phase == HTTP_LINGERING) &&
-			(oldest == NULL || connection->number < oldest->number))
+			connection != newest && (oldest == NULL || connection->number < oldest->number))
 			oldest = connection;
 	}
 	return oldest;
@@ -422,7 +421,7 @@ static void server_accepted(struct evconnlistener *listener, evutil_socket_t fd,
 			"all connections are taken, the oldest give way at=%s limit=%d (said once)",
 			server->options.name, HTTP_SERVER_CONNECTION_COUNT_MAX);
 	server->full_logged = true;
-	oldest = server_find_oldest(server);
+	oldest = server_find_oldest(server, connection);
 	if (oldest != NULL)
 		connection_close(oldest);
 	else

@@ -15,7 +15,7 @@ struct config_input {
 	bool alone;	      /* what it includes is left out */
 	size_t first_problem; /* of this configuration, among the problems */
 	size_t size_bytes;    /* of the main file */
-	const char *api_directory;
+	const struct config_api *api;
 	struct config_directories *directories;
 };
 
@@ -157,8 +157,7 @@ static enum status model_from_files(struct yaml_tree *tree, const struct config_
 	if (!file)
 		return STATUS_NO_MEMORY;
 	if (!input->alone)
-		status = fragments_load(
-			tree, input->size_bytes, input->api_directory, &fragments, input->directories, problems);
+		status = fragments_load(tree, input->size_bytes, input->api, &fragments, input->directories, problems);
 	if (status == STATUS_OK)
 		status = model_from_tree(tree, &fragments, ret_model, problems, warnings);
 	if (status == STATUS_OK) {
@@ -200,11 +199,10 @@ enum status config_parse(const char *file, const char *bytes, size_t size_bytes,
 	return parse_and_include(file, bytes, &input, ret_model, problems, warnings);
 }
 
-enum status config_load_all(const char *path, const char *api_directory, struct model **ret_model,
+enum status config_load_all(const char *path, const struct config_api *api, struct model **ret_model,
 	struct config_directories *directories, struct problems *problems, struct problems *warnings)
 {
-	struct config_input input = {
-		.first_problem = problems->count, .api_directory = api_directory, .directories = directories};
+	struct config_input input = {.first_problem = problems->count, .api = api, .directories = directories};
 	char *bytes = NULL;
 	enum status status = yaml_tree_read_file(path, YAML_FILE_SIZE_MAX_BYTES, &bytes, &input.size_bytes, problems);
 

@@ -164,11 +164,17 @@ struct model {
 	struct arena *arena;	       /* private: everything that the pointers point at */
 };
 
+/* What the API wants, beside the files. All zero is nothing. */
+struct config_api {
+	const char *directory;	  /* of its fragments, *.json; NULL: none */
+	const char *changed_name; /* one that is looked at as it shall be, not as it is on disk; NULL: none */
+	const char *changed_text; /* what it shall be, terminated; NULL: gone */
+};
+
 /*
- * Reads, parses and validates FILE with all that it includes, and the fragments of the API in `api_directory` (NULL:
- * none). `directories` (NULL: not asked for) is filled whatever the outcome is. For the rest see config_load().
+ * Reads, parses and validates FILE with all that it includes, and the fragments of the API (NULL: none). `directories` (NULL: not asked for) is filled whatever the outcome is. For the rest see config_load().
  */
-enum status config_load_all(const char *path, const char *api_directory, struct model **ret_model,
+enum status config_load_all(const char *path, const struct config_api *api, struct model **ret_model,
 	struct config_directories *directories, struct problems *problems, struct problems *warnings);
 
 void config_directories_clear(struct config_directories *directories);

@@ -19,33 +19,6 @@ static void indent_line(struct printer *printer, unsigned indent)
 	fprintf(printer->out, "%*s", (int)(indent * 2), "");
 }
 
-/* Whether the key has to be written: a required list also when it is empty, and a list whose mere presence counts. */
-static bool is_printed(const struct field *field, const char *record)
-{
-	const void *first;
-
-	if (field->input_only)
-		return false;
-	if (field->list && !field->default_text)
-		return true;
-	if (field->present_offset != FIELD_NOWHERE)
-		return *(const bool *)(record + field->present_offset);
-	if (field->type != FIELD_MAP || field->list)
-		return field_elements(field, record, &first) > 0;
-	if (field->word && *(const bool *)(record + field->second_offset))
-		return true;
-	if (!field->default_text)
-		return true;
-	/* A mapping that the file may leave out, such as egress on a worker host: only when something is in it. */
-	for (uint32_t i = 0; i < field->section->field_count; i++) {
-		const struct field *inner = &field->section->fields[i];
-
-		if (field_elements(inner, record + field->offset, &first) > 0)
-			return true;
-	}
-	return false;
-}
-
 static void print_scalars(struct printer *printer, const struct field *field, const char *first, size_t count)
 {
 	char text[FIELD_TEXT_SIZE_BYTES];
@@ -111,7 +84,7 @@ static void print_section(
 	bool first = true;
 
 	for (uint32_t i = 0; i < section->field_count; i++) {
-		if (!is_printed(&section->fields[i], record))
+		if (!field_is_printed(&section->fields[i], record))
 			continue;
 		if (!first)
 			indent_line(printer, indent);

@@ -78,7 +78,7 @@ enum status revision_load(const char *path, const struct revision_basis *basis, 
 	if (revision == NULL)
 		return STATUS_NO_MEMORY;
 	revision->reference_count = 1;
-	status = config_load_all(path, basis->api_directory, &revision->model, directories, problems, warnings);
+	status = config_load_all(path, &basis->api, &revision->model, directories, problems, warnings);
 	if (status == STATUS_OK)
 		status = revision_derive(revision, basis, problems, warnings);
 	if (status != STATUS_OK) {

@@ -24,7 +24,7 @@ struct revision_basis {
 		*shared_pool;			  /* of the revision before, or what is remembered of it; NULL: none */
 	const struct shared_pool_table *in_force; /* what the dataplane works by, if that is known; else NULL */
 	uint64_t now_s;				  /* Unix seconds, of a clock that does not jump */
-	const char *api_directory;		  /* of the fragments of the API; NULL: none */
+	struct config_api api;			  /* what the API wants */
 };
 
 struct revision {

@@ -58,26 +58,33 @@ static bool write_all(int fd, const char *bytes, size_t length_bytes)
 }
 
 /* Afterwards the file has either its old content or the new one, also after a crash at any instant. */
-static enum status state_replace(
-	struct state *state, const char *name, const char *text, size_t length_bytes, struct problems *problems)
+static bool replace_file(int directory_fd, const char *name, const char *text, size_t length_bytes)
 {
-	char temporary_name[64];
+	char temporary_name[NAME_MAX + 1];
 	bool written;
 	int fd;
 
 	snprintf(temporary_name, sizeof(temporary_name), ".%s.new", name);
-	fd = openat(state->directory_fd, temporary_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(directory_fd, temporary_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		goto failed;
+		return false;
 	written = write_all(fd, text, length_bytes) && fsync(fd) == 0;
-	if (close(fd) != 0 || !written)
-		goto failed;
-	if (renameat(state->directory_fd, temporary_name, state->directory_fd, name) != 0)
-		goto failed;
-	if (fsync(state->directory_fd) != 0)
-		goto failed;
-	return STATUS_OK;
-failed:
+	if (close(fd) != 0 || !written) {
+		int error = errno;
+
+		/* What a full disk holds of it is of no use to anybody. */
+		unlinkat(directory_fd, temporary_name, 0);
+		errno = error;
+		return false;
+	}
+	return renameat(directory_fd, temporary_name, directory_fd, name) == 0 && fsync(directory_fd) == 0;
+}
+
+static enum status state_replace(
+	struct state *state, const char *name, const char *text, size_t length_bytes, struct problems *problems)
+{
+	if (replace_file(state->directory_fd, name, text, length_bytes))
+		return STATUS_OK;
 	problems_add(problems, "%s/%s: can not be written: %s: free space there, or choose another --run-dir",
 		state->path, name, strerror(errno));
 	return STATUS_SYSTEM;
@@ -240,6 +247,27 @@ const char *state_last_good_path(const struct state *state)
 const char *state_api_path(const struct state *state)
 {
 	return state->api_path;
+}
+
+enum status state_save_api_fragment(struct state *state, const char *name, const char *text, struct problems *problems)
+{
+	int directory_fd;
+	bool done;
+
+	if (mkdirat(state->directory_fd, api_name, 0700) == 0)
+		fsync(state->directory_fd);
+	directory_fd = openat(state->directory_fd, api_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (text != NULL)
+		done = directory_fd >= 0 && replace_file(directory_fd, name, text, strlen(text));
+	else
+		done = directory_fd >= 0 && (unlinkat(directory_fd, name, 0) == 0 || errno == ENOENT) &&
+		       fsync(directory_fd) == 0;
+	if (!done)
+		problems_add(problems, "%s/%s: can not be written: %s: free space there, or choose another --run-dir",
+			state->api_path, name, strerror(errno));
+	if (directory_fd >= 0)
+		close(directory_fd);
+	return done ? STATUS_OK : STATUS_SYSTEM;
 }
 
 bool state_has_last_good(const struct state *state)

@@ -35,6 +35,9 @@ const char *state_last_good_path(const struct state *state);
 /* DIR/state/api.d, whose *.json are merged behind the configuration's files; it need not be there. */
 const char *state_api_path(const struct state *state);
 
+/* The fragment of that name in it: afterwards as `text` says (NULL: gone), or as before. Also after a crash. */
+enum status state_save_api_fragment(struct state *state, const char *name, const char *text, struct problems *problems);
+
 bool state_has_last_good(const struct state *state);
 enum status state_save_last_good(struct state *state, const char *text, struct problems *problems);
 

@@ -81,8 +81,10 @@ static int teardown(void **state)
 
 static enum status load(struct fixture *fixture)
 {
+	const struct config_api api = {.directory = fixture->api};
+
 	forget(fixture);
-	return config_load_all(fixture->main, fixture->api, &fixture->model, &fixture->directories, &fixture->problems,
+	return config_load_all(fixture->main, &api, &fixture->model, &fixture->directories, &fixture->problems,
 		&fixture->warnings);
 }
 

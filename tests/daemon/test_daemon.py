@@ -672,23 +672,23 @@ def try_one(number, test):
     return problem is None
 
 
-def main():
+def run_tests(alone, with_dataplane):
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         print("1..0 # SKIP a network namespace needs root")
         return 0
     run("ip", "link", "set", "lo", "up")
-    tests = ALONE + (WITH_DATAPLANE if DATAPLANE else [])
+    tests = alone + (with_dataplane if DATAPLANE else [])
     print("1..%d" % len(tests), flush=True)
     good = True
     for number, test in enumerate(tests, 1):
-        if test in WITH_DATAPLANE:
+        if test in with_dataplane:
             build_ports()
         good = try_one(number, test) and good
-        if test in WITH_DATAPLANE:
+        if test in with_dataplane:
             remove_ports()
     return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(ALONE, WITH_DATAPLANE))

@@ -1,0 +1,277 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The API: objects and their versions, over the Unix socket, in a network namespace of this process's own.
+
+usage: test_api.py POSTERND POSTERN POSTERN-DATAPLANE STEER-OBJECT     (root; prints TAP)
+"""
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+
+import test_daemon as base
+from api_client import UnixConnection, ask
+from test_daemon import wait_for
+
+INITECH = {"vpcs": [{"id": "main", "vni": 7003, "cidrs": ["10.0.0.0/16"]}], "egress": {"ips": ["203.0.113.30"]}}
+
+
+def api(lab, method, path, body=None, **fields):
+    return ask(UnixConnection(lab.run_dir + "/posternd.sock"), method, path, body, **fields)
+
+
+def later(path):
+    return path + ("&" if "?" in path else "?") + "wait=0"
+
+
+def audit(lab):
+    with open(lab.run_dir + "/audit.log", encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def expect(answer, code):
+    assert answer.code == code, answer
+    return answer
+
+
+# ---- without a dataplane: nothing comes in force, so nothing waits ----
+
+def a_workspace_is_made_read_changed_and_deleted(lab):
+    lab.daemon()
+    made = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    assert made.json["config"]["vpcs"][0]["vni"] == 7003 and made.json["in_force"] is False and made.json["reason"]
+    read = expect(api(lab, "GET", "/v1/workspaces/initech"), 200)
+    assert read.etag == made.etag and read.json["config"] == made.json["config"], (read, made)
+    assert read.json["editable"] and read.json["source"].startswith("api (")
+    assert read.json["config"]["timers"]["tcp_established"] == "2h4m"
+    patched = expect(api(lab, "PATCH", later("/v1/workspaces/initech"), {"timers": {"udp": "90s"}, "number": 5},
+                         If_Match=read.etag), 202)
+    assert patched.json["config"]["timers"]["udp"] == "1m30s" and patched.json["config"]["number"] == 5
+    assert patched.json["config"]["timers"]["icmp"] == "1m" and patched.etag != read.etag
+    unset = expect(api(lab, "PATCH", later("/v1/workspaces/initech"), {"number": None}, If_Match=patched.etag), 202)
+    assert "number" not in unset.json["config"]
+    expect(api(lab, "DELETE", later("/v1/workspaces/initech"), If_Match=unset.etag), 202)
+    expect(api(lab, "GET", "/v1/workspaces/initech"), 404)
+    expect(api(lab, "DELETE", later("/v1/workspaces/initech"), If_Match="*"), 404)
+
+
+def what_the_api_shows_is_what_it_takes(lab):
+    lab.daemon()
+    full = dict(INITECH, mapping={"tcp": "endpoint-independent"}, limits={"bytes_per_second": 1250000, "worker": {"sessions": 7}},
+                allow_private=True, other_protocols="allow",
+                policy={"default": "deny", "rules": [{"action": "allow", "to": "198.51.100.0/24", "protocol": "tcp", "ports": "1-9"}]})
+    made = expect(api(lab, "PUT", later("/v1/workspaces/initech"), full), 202)
+    again = expect(api(lab, "PUT", later("/v1/workspaces/initech"), made.json["config"]), 202)
+    assert again.etag == made.etag and again.json["config"] == made.json["config"]
+    for key in ("allow_private", "other_protocols", "policy"):
+        assert made.json["config"][key] == full[key], made
+    assert made.json["config"]["limits"]["worker"]["sessions"] == 7
+
+
+def a_change_survives_a_restart(lab):
+    daemon = lab.daemon()
+    made = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    path = lab.run_dir + "/state/api.d/workspace-initech.json"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    daemon.stop(signal.SIGKILL)
+    lab.daemon()
+    assert expect(api(lab, "GET", "/v1/workspaces/initech"), 200).etag == made.etag
+
+
+def every_error_of_a_body_has_its_pointer(lab):
+    lab.daemon()
+    body = {"vpcs": [{"id": "main", "vni": 70000000, "cidrs": ["10.0.0.1/16"]}], "egress": {"ips": ["10.0.0.300"]}, "shade": 1}
+    problems = expect(api(lab, "PUT", "/v1/workspaces/initech", body), 422).json["problems"]
+    pointers = {problem["pointer"] for problem in problems}
+    assert pointers == {"/vpcs/0/vni", "/vpcs/0/cidrs/0", "/egress/ips/0", "/shade"}, problems
+    assert any("must be a whole number, 1..16777215" in problem["problem"] for problem in problems), problems
+    assert not os.path.exists(lab.run_dir + "/state/api.d/workspace-initech.json")
+    expect(api(lab, "GET", "/v1/workspaces/initech"), 404)
+
+
+def a_clash_with_another_object_names_the_file_and_line(lab):
+    lab.daemon()
+    clash = json.loads(json.dumps(INITECH).replace("7003", "7002"))
+    problems = expect(api(lab, "PUT", "/v1/workspaces/initech", clash), 422).json["problems"]
+    assert "postern.yaml:11" in json.dumps(problems), problems
+    taken = dict(INITECH, egress={"ips": ["203.0.113.10"]})
+    assert "acme" in json.dumps(expect(api(lab, "PUT", "/v1/workspaces/initech", taken), 422).json)
+
+
+def a_workspace_of_a_file_is_changed_in_the_file_alone(lab):
+    lab.daemon()
+    etag = expect(api(lab, "GET", "/v1/workspaces/acme"), 200).etag
+    for method, path, body in (("PUT", "/v1/workspaces/acme", INITECH), ("DELETE", "/v1/workspaces/acme", None),
+                               ("PATCH", "/v1/workspaces/acme", {"number": 1}),
+                               ("PUT", "/v1/workspaces/acme/egress-ips/203.0.113.77", None)):
+        answer = expect(api(lab, method, path, body, If_Match=etag), 409)
+        assert lab.config + ":7" in answer.json["error"], answer
+
+
+def a_version_that_is_not_the_newest_changes_nothing(lab):
+    lab.daemon()
+    first = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    other = dict(INITECH, number=9)
+    expect(api(lab, "PUT", "/v1/workspaces/initech", other), 428)
+    expect(api(lab, "DELETE", "/v1/workspaces/initech"), 428)
+    expect(api(lab, "PUT", "/v1/workspaces/initech", other, If_None_Match="*"), 412)
+    second = expect(api(lab, "PUT", later("/v1/workspaces/initech"), other, If_Match=first.etag), 202)
+    expect(api(lab, "PUT", "/v1/workspaces/initech", dict(INITECH, number=10), If_Match=first.etag), 412)
+    expect(api(lab, "DELETE", "/v1/workspaces/initech", If_Match=first.etag), 412)
+    expect(api(lab, "PUT", "/v1/workspaces/absent", INITECH, If_Match=first.etag), 422)
+    assert expect(api(lab, "GET", "/v1/workspaces/initech"), 200).etag == second.etag
+    expect(api(lab, "GET", "/v1/workspaces/initech", If_None_Match=second.etag), 304)
+
+
+def the_same_put_again_is_no_change(lab):
+    lab.daemon()
+    first = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    changes = len(audit(lab))
+    for fields in ({}, {"If_Match": '"0000000000000000"'}, {"If_None_Match": "*"}):
+        assert expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH, **fields), 202).etag == first.etag
+    assert len(audit(lab)) == changes
+
+
+def while_a_file_is_not_valid_nothing_can_be_changed(lab):
+    lab.daemon()
+    lab.write(base.BAD)
+    wait_for("the bad file to be told", lambda: not lab.status()["config"]["valid"])
+    answer = expect(api(lab, "PUT", "/v1/workspaces/initech", INITECH), 409)
+    assert "postern.yaml" in json.dumps(answer.json["problems"])
+    lab.write(base.GOOD)
+    wait_for("the good file", lambda: lab.status()["config"]["valid"])
+    expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+
+
+def a_full_disk_changes_nothing(lab):
+    os.makedirs(lab.run_dir + "/state/api.d")
+    base.run("mount", "-t", "tmpfs", "-o", "size=4k", "none", lab.run_dir + "/state/api.d")
+    try:
+        lab.daemon()
+        with open(lab.run_dir + "/state/api.d/filler", "wb") as stream:
+            try:
+                stream.write(bytes(4096))
+                stream.flush()
+            except OSError:
+                pass
+        answer = expect(api(lab, "PUT", "/v1/workspaces/initech", INITECH), 507)
+        assert "No space left" in answer.json["error"], answer
+        expect(api(lab, "GET", "/v1/workspaces/initech"), 404)
+        os.remove(lab.run_dir + "/state/api.d/filler")
+        expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    finally:
+        base.run("umount", "-l", lab.run_dir + "/state/api.d")
+
+
+def every_change_is_in_the_audit_log_with_who_what_from_and_to(lab):
+    lab.daemon()
+    made = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    expect(api(lab, "PUT", "/v1/workspaces/initech", dict(INITECH, number=9)), 428)
+    expect(api(lab, "DELETE", later("/v1/workspaces/initech"), If_Match=made.etag), 202)
+    lab.write(base.LARGER)
+    wait_for("the reload", lambda: len(audit(lab)) == 3)
+    put, delete, reload = audit(lab)
+    assert put["who"] == "uid=0 pid=%d" % os.getpid() and put["what"] == "PUT /v1/workspaces/initech", put
+    assert put["from"] is None and put["to"] == made.json["config"] and put["time"].endswith("Z")
+    assert delete["from"] == made.json["config"] and delete["to"] is None
+    assert reload["who"] == "file " + lab.config and "+ workspace initech" in " ".join(reload["to"]["changes"]), reload
+    assert stat.S_IMODE(os.stat(lab.run_dir + "/audit.log").st_mode) == 0o640
+
+
+def the_audit_log_may_be_rotated(lab):
+    lab.daemon()
+    made = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    os.rename(lab.run_dir + "/audit.log", lab.run_dir + "/audit.log.1")
+    expect(api(lab, "DELETE", later("/v1/workspaces/initech"), If_Match=made.etag), 202)
+    assert [record["what"] for record in audit(lab)] == ["DELETE /v1/workspaces/initech"]
+
+
+def requests_that_make_no_sense_are_refused(lab):
+    lab.daemon()
+    for method, path, body, fields, code in (
+            ("PUT", "/v1/workspaces/initech", "{", {}, 400), ("PUT", "/v1/workspaces/initech", "[]", {}, 400),
+            ("PUT", "/v1/workspaces/initech", None, {}, 400), ("PUT", "/v1/workspaces/initech", '{"a":1,"a":1}', {}, 400),
+            ("PUT", "/v1/workspaces/initech", "{}", {"Content_Type": "text/yaml"}, 415),
+            ("PUT", "/v1/workspaces/initech", dict(INITECH, id="other"), {}, 400),
+            ("PUT", "/v1/workspaces/IN%20ITECH", INITECH, {}, 404), ("PUT", "/v1/workspaces/-x", INITECH, {}, 400),
+            ("PUT", "/v1/workspaces/a%2Fb", INITECH, {}, 404), ("PUT", "/v1/workspaces/%zz", INITECH, {}, 404),
+            ("POST", "/v1/workspaces/initech", INITECH, {}, 405), ("GET", "/v1/nonsense", None, {}, 404),
+            ("PUT", "/v1/workspaces/initech", "[" * 5000, {}, 400),
+            ("PUT", "/v1/workspaces/acme/egress-ips/1.2.3", None, {}, 400)):
+        answer = api(lab, method, path, body, **fields)
+        assert answer.code == code and answer.json["error"], (method, path, answer)
+    allow = api(lab, "POST", "/v1/workspaces/initech", INITECH).fields["Allow"]
+    assert allow == "GET, HEAD, PUT, PATCH, DELETE", allow
+
+
+# ---- with a dataplane ----
+
+def an_answer_comes_when_the_change_is_in_force(lab):
+    lab.daemon()
+    lab.dataplane()
+    wait_for("the policy to be in force", lab.in_force, 30)
+    made = expect(api(lab, "PUT", "/v1/workspaces/initech", INITECH), 201)
+    assert made.json["in_force"] is True
+    status = lab.status()
+    assert status["policy"]["acknowledged_generation"] == status["policy"]["desired_generation"]
+    feed = expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips"), 200)
+    assert feed.json["egress_ips"] == [{"address": "203.0.113.30", "state": "active"}], feed
+    expect(api(lab, "PUT", "/v1/workspaces/initech/egress-ips/203.0.113.31"), 200)
+    expect(api(lab, "PUT", "/v1/workspaces/initech/egress-ips/203.0.113.31"), 200)
+    changed = expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips", If_None_Match=feed.etag), 200)
+    assert [ip["address"] for ip in changed.json["egress_ips"]] == ["203.0.113.30", "203.0.113.31"], changed
+    expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips", If_None_Match=changed.etag), 304)
+    expect(api(lab, "DELETE", "/v1/workspaces/initech/egress-ips/203.0.113.30"), 200)
+    expect(api(lab, "DELETE", "/v1/workspaces/initech/egress-ips/203.0.113.30"), 404)
+    feed = expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips"), 200)
+    assert [ip["address"] for ip in feed.json["egress_ips"]] == ["203.0.113.31"], feed
+    expect(api(lab, "DELETE", "/v1/workspaces/initech", If_Match="*"), 200)
+    expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips"), 404)
+
+
+def the_list_of_egress_ips_is_what_is_in_force_not_what_is_wanted(lab):
+    lab.daemon()
+    dataplane = lab.dataplane()
+    wait_for("the policy to be in force", lab.in_force, 30)
+    dataplane.stop(signal.SIGKILL)
+    wait_for("the loss to be told", lambda: lab.cli("status").returncode == 5)
+    start = time.monotonic()
+    waiting = expect(api(lab, "PUT", "/v1/workspaces/initech", INITECH), 202)
+    assert waiting.json["in_force"] is False and 8 < time.monotonic() - start < 15, waiting
+    assert "postern-dataplane" in waiting.json["reason"], waiting
+    expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips"), 404)
+    lab.dataplane()
+    wait_for("the policy to be in force again", lab.in_force, 30)
+    expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips"), 200)
+
+
+def a_client_that_does_not_wait_for_its_answer_harms_nobody(lab):
+    daemon = lab.daemon()
+    body = json.dumps(INITECH).encode()
+    for _ in range(300):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(lab.run_dir + "/posternd.sock")
+            client.sendall(b"PUT /v1/workspaces/initech HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    start = time.monotonic()
+    expect(api(lab, "GET", "/v1/workspaces/initech"), 200)
+    assert daemon.running() and time.monotonic() - start < 5
+    assert daemon.stop() == 0, daemon.text()
+
+
+ALONE = [
+    a_workspace_is_made_read_changed_and_deleted, what_the_api_shows_is_what_it_takes, a_change_survives_a_restart,
+    every_error_of_a_body_has_its_pointer, a_clash_with_another_object_names_the_file_and_line,
+    a_workspace_of_a_file_is_changed_in_the_file_alone, a_version_that_is_not_the_newest_changes_nothing,
+    the_same_put_again_is_no_change, while_a_file_is_not_valid_nothing_can_be_changed, a_full_disk_changes_nothing,
+    every_change_is_in_the_audit_log_with_who_what_from_and_to, the_audit_log_may_be_rotated,
+    requests_that_make_no_sense_are_refused, a_client_that_does_not_wait_for_its_answer_harms_nobody,
+]
+WITH_DATAPLANE = [
+    an_answer_comes_when_the_change_is_in_force, the_list_of_egress_ips_is_what_is_in_force_not_what_is_wanted,
+]
+
+if __name__ == "__main__":
+    sys.exit(base.run_tests(ALONE, WITH_DATAPLANE))
