@@ -74,11 +74,10 @@ static enum drop_reason destination_acceptable(const struct batch *batch, const 
 static enum drop_reason within_tallies(struct nat_shard *shard, const struct table_workspace *workspace,
 	const struct packet *packet, struct tally *ret_tallies[2])
 {
-	struct tally *worker = tally_get(shard, tally_key_worker(packet->vni, packet->source), packet->workspace_slot);
-	struct tally *remote = tally_get(shard,
-		tally_key_remote(packet->workspace_slot, packet->destination,
-			packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port, packet->protocol),
-		packet->workspace_slot);
+	struct tally *worker = tally_get(shard, tally_key_worker(packet->workspace_slot, packet->vni, packet->source));
+	struct tally *remote = tally_get(
+		shard, tally_key_remote(packet->workspace_slot, packet->destination,
+			       packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port, packet->protocol));
 	ret_tallies[0] = worker;
 	ret_tallies[1] = remote;
 	if (worker == NULL || remote == NULL || worker->sessions >= workspace->worker_sessions_max ||

@@ -31,7 +31,7 @@ static bool bucket_put(struct index_bucket *bucket, uint16_t tag, uint32_t entry
 
 /*
  * Makes room in a full line by moving one of its entries to that entry's other
- * line. One step only: at the 80 % that index_bucket_count() allows, sixteen
+ * line. One step only: at the 80 % that index_bucket_count() allows, twenty
  * candidates nearly always include a movable one.
  */
 static bool bucket_make_room(struct index *index, uint32_t number)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hash index from keys to record numbers: eight entries in one cache line,
+ * A hash index from keys to record numbers: ten entries in one cache line,
  * two candidate lines per key.
  *
- *  0                16                              48      50              64
- *  |tag 0 … tag 7   |entry 0 … entry 7              |overfl.|unused         |
+ *  0                    20      22      24                                64
+ *  |tag 0 … tag 9       |overfl.|unused |entry 0 … entry 9                |
  *
  * The index does not know the keys: it yields candidates whose 16-bit tag fits,
  * and the caller compares. An entry lives in its home line or, when that was
@@ -26,16 +26,16 @@
 #include <emmintrin.h>
 #endif
 
-enum { INDEX_WAYS = 8, INDEX_BUCKETS_MIN = 16 };
+enum { INDEX_WAYS = 10, INDEX_BUCKETS_MIN = 16 };
 
 #define INDEX_AWAY 0x80000000u /* in an entry: lives in its alternate line */
 #define INDEX_NONE 0x7fffffffu
 
 struct index_bucket {
 	uint16_t tags[INDEX_WAYS]; /* 0: free */
-	uint32_t entries[INDEX_WAYS];
 	uint16_t overflow;
-	uint16_t reserved[7];
+	uint16_t reserved;
+	uint32_t entries[INDEX_WAYS];
 } __attribute__((aligned(64)));
 static_assert(sizeof(struct index_bucket) == 64, "one cache line");
 
@@ -83,9 +83,10 @@ static inline void index_prefetch(const struct index *index, uint64_t hash)
 static inline uint32_t index_match(const struct index_bucket *bucket, uint16_t tag)
 {
 #if defined(__SSE2__)
-	const __m128i tags = _mm_load_si128((const __m128i *)bucket->tags);
-	const __m128i equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16((short)tag));
-	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128()));
+	const __m128i wanted = _mm_set1_epi16((short)tag);
+	const __m128i low = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)bucket->tags), wanted);
+	const __m128i high = _mm_cmpeq_epi16(_mm_loadl_epi64((const __m128i *)&bucket->tags[8]), wanted);
+	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high)) & ((1u << INDEX_WAYS) - 1);
 #else
 	uint32_t matches = 0;
 	for (unsigned way = 0; way < INDEX_WAYS; way++)
@@ -120,11 +121,29 @@ static inline __attribute__((always_inline)) uint32_t index_find(const struct in
 	return INDEX_NONE;
 }
 
-/* The first candidate in the home line, for prefetching its record; INDEX_NONE
- * when there is none. */
-static inline uint32_t index_first(const struct index *index, uint64_t hash)
+/*
+ * The first candidate in the home line, for prefetching its record. INDEX_NONE when there is none; then *ret_overflow
+ * says whether the alternate line must be asked.
+ */
+static inline uint32_t index_first(const struct index *index, uint64_t hash, bool *ret_overflow)
 {
 	const struct index_bucket *bucket = &index->buckets[index_home(index, hash)];
+	const uint32_t matches = index_match(bucket, index_tag(hash));
+	if (matches != 0)
+		return bucket->entries[__builtin_ctz(matches)] & ~INDEX_AWAY;
+	*ret_overflow = bucket->overflow != 0;
+	return INDEX_NONE;
+}
+
+static inline const struct index_bucket *index_second_line(const struct index *index, uint64_t hash)
+{
+	return &index->buckets[index_alternate(index, index_home(index, hash), index_tag(hash))];
+}
+
+/* The same for the alternate line. */
+static inline uint32_t index_second(const struct index *index, uint64_t hash)
+{
+	const struct index_bucket *bucket = index_second_line(index, hash);
 	const uint32_t matches = index_match(bucket, index_tag(hash));
 	return matches != 0 ? bucket->entries[__builtin_ctz(matches)] & ~INDEX_AWAY : INDEX_NONE;
 }

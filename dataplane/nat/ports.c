@@ -25,7 +25,7 @@ uint32_t ports_map_count(uint32_t sessions_max)
 	/* Maps that are needed have most of a slice taken; eight times as many places, so that no set of them is short.
 	 */
 	uint32_t count = 2 * PORT_MAP_WAYS;
-	while (count < sessions_max / (PORT_TOTAL / 8))
+	while (count < sessions_max / (65536 / 8))
 		count *= 2;
 	return count;
 }

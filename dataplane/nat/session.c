@@ -134,7 +134,8 @@ uint32_t session_find_reply(
 
 static struct tally *worker_tally(struct nat_shard *shard, const struct session *session)
 {
-	return tally_find(shard, tally_key_worker(session->vni_protocol >> 8, session->inside_address));
+	return tally_find(
+		shard, tally_key_worker(session->workspace_slot, session->vni_protocol >> 8, session->inside_address));
 }
 
 static struct tally *remote_tally(struct nat_shard *shard, const struct session *session)

@@ -4,7 +4,7 @@
 
 uint32_t tallies_count_max(uint32_t sessions_max)
 {
-	return sessions_max / 8 > TALLIES_MIN ? sessions_max / 8 : TALLIES_MIN;
+	return sessions_max / 16 > TALLIES_MIN ? sessions_max / 16 : TALLIES_MIN;
 }
 
 size_t tallies_size(uint32_t sessions_max)
@@ -20,7 +20,7 @@ void tallies_init(struct tallies *tallies, void *memory, uint32_t sessions_max)
 	tallies->of = (struct tally *)((uint8_t *)memory + index_bucket_count(count) * sizeof(struct index_bucket));
 	tallies->count = tallies->share = count;
 	for (uint32_t i = 0; i < count; i++)
-		tallies->of[i].next_free = i + 1 < count ? i + 1 : INDEX_NONE;
+		tallies->of[i].half_open = i + 1 < count ? i + 1 : INDEX_NONE;
 }
 
 struct tally_search {
@@ -41,20 +41,25 @@ struct tally *tally_find(struct nat_shard *shard, struct hash_key key)
 	return found != INDEX_NONE ? &shard->tallies.of[found] : NULL;
 }
 
-struct tally *tally_get(struct nat_shard *shard, struct hash_key key, uint16_t workspace_slot)
+static uint32_t *share_used(struct nat_shard *shard, struct hash_key key)
+{
+	return &shard->workspaces[(uint16_t)key.low].tallies;
+}
+
+struct tally *tally_get(struct nat_shard *shard, struct hash_key key)
 {
 	struct tally *tally = tally_find(shard, key);
 	if (tally != NULL)
 		return tally;
 	struct tallies *tallies = &shard->tallies;
 	const uint32_t fresh = tallies->free_tally;
-	if (fresh == INDEX_NONE || shard->workspaces[workspace_slot].tallies >= shard->tallies.share ||
+	if (fresh == INDEX_NONE || *share_used(shard, key) >= shard->tallies.share ||
 		!index_insert(&tallies->index, hash_one(&shard->secret, key), fresh))
 		return NULL;
 	tally = &tallies->of[fresh];
-	tallies->free_tally = tally->next_free;
-	shard->workspaces[workspace_slot].tallies++;
-	*tally = (struct tally){.key = key, .workspace_slot = workspace_slot};
+	tallies->free_tally = tally->half_open;
+	(*share_used(shard, key))++;
+	*tally = (struct tally){.key = key};
 	return tally;
 }
 
@@ -64,8 +69,7 @@ void tally_put(struct nat_shard *shard, struct tally *tally)
 		return;
 	const uint32_t index = (uint32_t)(tally - shard->tallies.of);
 	index_remove(&shard->tallies.index, hash_one(&shard->secret, tally->key), index);
-	shard->workspaces[tally->workspace_slot].tallies--;
-	tally->key = (struct hash_key){0, 0};
-	tally->next_free = shard->tallies.free_tally;
+	(*share_used(shard, tally->key))--;
+	*tally = (struct tally){.half_open = shard->tallies.free_tally};
 	shard->tallies.free_tally = index;
 }

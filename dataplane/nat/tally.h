@@ -14,22 +14,21 @@
 enum { TALLIES_MIN = 4096 };
 
 struct tally {
-	struct hash_key key;
+	struct hash_key key; /* all 0: free */
 	uint64_t session_ns; /* token bucket of new sessions */
-	uint32_t sessions, half_open;
-	uint32_t next_free;
-	uint16_t workspace_slot;
-	uint16_t reserved;
+	uint32_t sessions;
+	uint32_t half_open; /* free: number of the next free one */
 };
-static_assert(sizeof(struct tally) == 40, "contract with tallies_size()");
+static_assert(sizeof(struct tally) == 32, "two a cache line");
 
 uint32_t tallies_count_max(uint32_t sessions_max);
 size_t tallies_size(uint32_t sessions_max);
 void tallies_init(struct tallies *tallies, void *memory, uint32_t sessions_max);
 
-static inline struct hash_key tally_key_worker(uint32_t vni, uint32_t address)
+/* Keys carry the slot of the workspace whose share the tally is of, in the lowest 16 bits of `low`. */
+static inline struct hash_key tally_key_worker(uint16_t workspace_slot, uint32_t vni, uint32_t address)
 {
-	return (struct hash_key){address, (uint64_t)vni << 32};
+	return (struct hash_key){(uint64_t)address << 32 | workspace_slot, (uint64_t)vni << 32};
 }
 
 static inline struct hash_key tally_key_remote(
@@ -42,7 +41,7 @@ static inline struct hash_key tally_key_remote(
 /* NULL: there is none. */
 struct tally *tally_find(struct nat_shard *shard, struct hash_key key);
 /* Finds or makes it; NULL when the workspace has too many. */
-struct tally *tally_get(struct nat_shard *shard, struct hash_key key, uint16_t workspace_slot);
+struct tally *tally_get(struct nat_shard *shard, struct hash_key key);
 /* Forgets it if it counts nothing. */
 void tally_put(struct nat_shard *shard, struct tally *tally);
 

@@ -84,7 +84,7 @@ static bool key_is(const void *context, uint32_t entry)
 static void the_index_agrees_with_an_array(void **state)
 {
 	(void)state;
-	enum { ENTRIES = 6500, BUCKETS = 1024 };
+	enum { ENTRIES = 8192, BUCKETS = 1024 };
 	struct index index;
 	void *memory = aligned_alloc(64, BUCKETS * sizeof(struct index_bucket));
 	memset(memory, 0, BUCKETS * sizeof(struct index_bucket));
@@ -120,6 +120,57 @@ static void the_index_agrees_with_an_array(void **state)
 			assert_int_equal(index.buckets[i].tags[way], 0);
 	}
 	free(memory);
+}
+
+/* Keys are random to whoever does not know the secret, so random hashes are the worst that can come. */
+static void an_index_takes_all_that_it_is_sized_for_and_much_more(void **state)
+{
+	(void)state;
+	enum { ENTRIES = 1 << 16, CHURN = 1 << 18 };
+	const uint32_t buckets = index_bucket_count(ENTRIES);
+	struct index_bucket *memory = aligned_alloc(64, buckets * sizeof(struct index_bucket));
+	uint64_t *hashes = malloc((size_t)buckets * INDEX_WAYS * sizeof(*hashes));
+	assert_int_equal(buckets * INDEX_WAYS * 8, ENTRIES * 10); /* 80 % */
+	for (unsigned seed = 1; seed <= 4; seed++) {
+		struct index index;
+		uint32_t count = 0;
+		uint64_t random = seed;
+		memset(memory, 0, buckets * sizeof(struct index_bucket));
+		index_init(&index, memory, buckets);
+		for (; count < ENTRIES; count++) {
+			hashes[count] = hash_mix(random += 0x9e3779b97f4a7c15u);
+			assert_true(index_insert(&index, hashes[count], count));
+		}
+		/* Full, and kept so while entries go and come. */
+		for (unsigned step = 0; step < CHURN; step++) {
+			const uint32_t i = (uint32_t)(hash_mix(random += 0x9e3779b97f4a7c15u) % ENTRIES);
+			index_remove(&index, hashes[i], i);
+			hashes[i] = hash_mix(random);
+			assert_true(index_insert(&index, hashes[i], i));
+		}
+		/* Where the first one finds no place. */
+		for (; count < buckets * INDEX_WAYS; count++) {
+			hashes[count] = hash_mix(random += 0x9e3779b97f4a7c15u);
+			if (!index_insert(&index, hashes[count], count))
+				break;
+		}
+		assert_int_equal(index.count, count); /* the refused one has left no trace */
+		print_message("# seed %u: the first of %u places is refused at %.1f %%\n", seed, buckets * INDEX_WAYS,
+			100.0 * count / (buckets * INDEX_WAYS));
+		assert_true(count * 100ull >= buckets * INDEX_WAYS * 94ull);
+	}
+	free(hashes);
+	free(memory);
+}
+
+static void a_session_takes_at_most_32_bytes_beside_its_record(void **state)
+{
+	(void)state;
+	for (uint32_t count = 1 << 18; count <= 1 << 24; count *= 2) {
+		const struct nat_config small = {.shard_count = 1, .sessions_max = count};
+		const struct nat_config large = {.shard_count = 1, .sessions_max = 2 * count};
+		assert_true(nat_shard_size(&large) - nat_shard_size(&small) <= 32ull * count);
+	}
 }
 
 static void the_longest_prefix_wins_against_a_linear_search(void **state)
@@ -278,6 +329,8 @@ int main(void)
 		cmocka_unit_test(incremental_checksums_equal_a_full_recomputation),
 		cmocka_unit_test(the_two_hashes_are_keyed_and_spread),
 		cmocka_unit_test(the_index_agrees_with_an_array),
+		cmocka_unit_test(an_index_takes_all_that_it_is_sized_for_and_much_more),
+		cmocka_unit_test(a_session_takes_at_most_32_bytes_beside_its_record),
 		cmocka_unit_test_setup_teardown(
 			the_longest_prefix_wins_against_a_linear_search, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
