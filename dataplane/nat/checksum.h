@@ -39,11 +39,14 @@ static inline uint32_t checksum_sum(const uint8_t *bytes, uint32_t length_bytes,
  */
 static inline bool checksum_ipv4_right(const uint8_t *header)
 {
-	uint32_t words[5];
+	uint64_t words[2];
+	uint32_t last;
 	memcpy(words, header, sizeof(words));
-	const uint64_t sum = (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
-	return checksum_fold((uint32_t)(sum & 0xffff) + (uint32_t)(sum >> 16 & 0xffff) + (uint32_t)(sum >> 32)) ==
-	       0xffff;
+	memcpy(&last, header + sizeof(words), sizeof(last));
+	uint64_t sum = (words[0] & UINT32_MAX) + (words[0] >> 32) + (words[1] & UINT32_MAX) + (words[1] >> 32) + last;
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)((sum & 0xffff) + (sum >> 16)) == 0xffff;
 }
 
 static inline uint16_t checksum_of(const uint8_t *bytes, uint32_t length_bytes)

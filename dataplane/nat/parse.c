@@ -197,6 +197,100 @@ static enum drop_reason parse_vxlan(const struct policy_tables *policy, struct p
 	return parse_ipv4(packet, (uint32_t)(udp - packet->data) + udp_bytes);
 }
 
+/*
+ * The usual packet: a header without options, no fragment, UDP or TCP. Takes only what parse_ipv4() would take, and sets
+ * what that would set; whatever else it sees it leaves to that, untouched. One pass instead of a chain of calls.
+ */
+static inline __attribute__((always_inline)) bool parse_usual_ipv4(
+	struct packet *packet, uint32_t ip_offset, uint32_t limit_bytes)
+{
+	const uint8_t *ip = packet->data + ip_offset;
+	const uint8_t *l4 = ip + IPV4_HEADER_BYTES;
+	if (limit_bytes < ip_offset + IPV4_HEADER_BYTES + UDP_HEADER_BYTES)
+		return false;
+	const uint32_t length_bytes = load_be16(ip + IPV4_LENGTH_OFFSET);
+	const uint32_t fragment = load_be16(ip + IPV4_FRAGMENT_OFFSET);
+	const uint32_t source = load_be32(ip + IPV4_SOURCE_OFFSET);
+	const uint32_t l4_bytes = length_bytes - IPV4_HEADER_BYTES; /* checked below */
+	if (ip[0] != 0x45 || (fragment & IPV4_FRAGMENT_MASK) != 0 || length_bytes > limit_bytes - ip_offset ||
+		!checksum_ipv4_right(ip) || !source_acceptable(source))
+		return false;
+	const uint8_t protocol = ip[IPV4_PROTOCOL_OFFSET];
+	const uint16_t destination_port = load_be16(l4 + 2);
+	uint8_t tcp_flags = 0;
+	if (protocol == PROTOCOL_UDP) {
+		const uint32_t udp_bytes = load_be16(l4 + 4);
+		if (length_bytes < IPV4_HEADER_BYTES + UDP_HEADER_BYTES || udp_bytes < UDP_HEADER_BYTES ||
+			udp_bytes > l4_bytes ||
+			(destination_port == VXLAN_UDP_PORT && packet->in_port == PORT_INSIDE))
+			return false;
+	} else if (protocol == PROTOCOL_TCP) {
+		if (length_bytes < IPV4_HEADER_BYTES + TCP_HEADER_BYTES)
+			return false;
+		const uint32_t header_bytes = (uint32_t)(l4[TCP_DATA_OFFSET] >> 4) * 4;
+		tcp_flags = l4[TCP_FLAGS_OFFSET] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK);
+		if (header_bytes < TCP_HEADER_BYTES || header_bytes > l4_bytes || tcp_flags == 0 ||
+			((tcp_flags & TCP_SYN) && (tcp_flags & (TCP_FIN | TCP_RST))))
+			return false;
+	} else {
+		return false;
+	}
+	packet->source = source;
+	packet->destination = load_be32(ip + IPV4_DESTINATION_OFFSET);
+	packet->source_port = load_be16(l4);
+	packet->destination_port = destination_port;
+	packet->ip_length_bytes = (uint16_t)length_bytes;
+	packet->ip_offset = (uint8_t)ip_offset;
+	packet->l4_offset = (uint8_t)(ip_offset + IPV4_HEADER_BYTES);
+	packet->protocol = protocol;
+	packet->tcp_flags = tcp_flags;
+	packet->kind = PACKET_KIND_SESSION;
+	packet->flags = fragment & IPV4_FLAG_DF ? PACKET_DF : 0;
+	return true;
+}
+
+/* The same for the tunnel around it: what parse_vxlan() would take of the headers at their usual places. */
+static inline __attribute__((always_inline)) bool parse_usual_vxlan(
+	const struct policy_tables *policy, struct packet *packet)
+{
+	const uint8_t *ip = packet->data + ETHERNET_HEADER_BYTES;
+	const uint8_t *udp = ip + IPV4_HEADER_BYTES;
+	const uint8_t *vxlan = udp + UDP_HEADER_BYTES;
+	const uint8_t *inner = vxlan + VXLAN_HEADER_BYTES;
+	if (packet->length_bytes < VXLAN_OUTER_BYTES + ETHERNET_HEADER_BYTES)
+		return false;
+	const uint32_t length_bytes = load_be16(ip + IPV4_LENGTH_OFFSET);
+	const uint32_t udp_bytes = load_be16(udp + 4);
+	if (ip[0] != 0x45 || (load_be16(ip + IPV4_FRAGMENT_OFFSET) & IPV4_FRAGMENT_MASK) != 0 ||
+		ip[IPV4_PROTOCOL_OFFSET] != PROTOCOL_UDP ||
+		length_bytes > (uint32_t)packet->length_bytes - ETHERNET_HEADER_BYTES ||
+		udp_bytes + IPV4_HEADER_BYTES > length_bytes ||
+		udp_bytes < UDP_HEADER_BYTES + VXLAN_HEADER_BYTES + ETHERNET_HEADER_BYTES || !checksum_ipv4_right(ip))
+		return false;
+	if (load_be16(udp + 2) != policy->vxlan_udp_port || (vxlan[0] & VXLAN_FLAG_I) == 0 ||
+		load_be16(inner + ETHERNET_TYPE_OFFSET) != ETHERTYPE_IPV4 ||
+		(policy->vtep_address != 0 && load_be32(ip + IPV4_DESTINATION_OFFSET) != policy->vtep_address))
+		return false;
+	packet->vtep = load_be32(ip + IPV4_SOURCE_OFFSET);
+	packet->vni = load_be32(vxlan + 4) >> 8;
+	policy_vpc_prefetch(policy, packet->vni);
+	return parse_usual_ipv4(packet, VXLAN_OUTER_BYTES + ETHERNET_HEADER_BYTES,
+		ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + udp_bytes);
+}
+
+static bool parse_usual(const struct policy_tables *policy, struct packet *packet)
+{
+	if (packet->length_bytes > PACKET_LENGTH_MAX_BYTES ||
+		packet->length_bytes < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES ||
+		load_be16(packet->data + ETHERNET_TYPE_OFFSET) != ETHERTYPE_IPV4)
+		return false;
+	if (packet->in_port == PORT_INSIDE && policy->encapsulation == POLICY_ENCAPSULATION_VXLAN)
+		return parse_usual_vxlan(policy, packet);
+	packet->vtep = 0;
+	packet->vni = policy->plain_vni;
+	return parse_usual_ipv4(packet, ETHERNET_HEADER_BYTES, packet->length_bytes);
+}
+
 static enum drop_reason parse_one(const struct policy_tables *policy, struct packet *packet)
 {
 	if (packet->length_bytes > PACKET_LENGTH_MAX_BYTES)
@@ -217,6 +311,8 @@ void parse_batch(struct nat_shard *shard, struct batch *batch)
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct packet *packet = batch->live[i];
 		packet->workspace_slot = WORKSPACE_NONE;
+		if (LIKELY(parse_usual(batch->policy, packet)))
+			continue;
 		packet->tcp_flags = 0;
 		packet->vtep = 0;
 		const enum drop_reason reason = parse_one(batch->policy, packet);
