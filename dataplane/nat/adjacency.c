@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/nat/bytes.h"
 #include "dataplane/nat/check.h"
 #include "dataplane/nat/nat.h"
 
@@ -95,7 +96,9 @@ static void hop_build(
 		.address = from->address,
 		.resolved = from->resolved,
 	};
-	memcpy(to->mac, from->mac, sizeof(to->mac));
+	memcpy(to->header, from->mac, sizeof(from->mac));
+	memcpy(to->header + sizeof(from->mac), port->mac, sizeof(port->mac));
+	store_be16(to->header + ETHERNET_TYPE_OFFSET, ETHERTYPE_IPV4);
 }
 
 struct adjacency_tables *adjacency_tables_build(void *memory, const struct adjacency_snapshot *snapshot)

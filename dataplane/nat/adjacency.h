@@ -19,13 +19,13 @@ struct adjacency_range {
 
 /* One cache-line half: what a packet needs to leave. */
 struct adjacency_hop {
-	uint8_t mac[6];
+	uint8_t header[14]; /* Ethernet: to the neighbour, from the port, IPv4 */
 	uint8_t port;	    /* enum port_index */
 	uint8_t usable;	    /* resolved, and its port is up */
 	uint32_t mtu_bytes; /* the route's or the port's, whichever is less */
 	uint32_t address;
 	uint8_t resolved;
-	uint8_t reserved[15];
+	uint8_t reserved[7];
 };
 static_assert(sizeof(struct adjacency_hop) == 32, "two a cache line");
 
@@ -38,8 +38,8 @@ struct adjacency_tables {
 	uint32_t next_hop_count;
 };
 
-/* NULL: no route. */
-static inline const struct adjacency_hop *adjacency_find(
+/* Which range of a port's an address lies in. */
+static inline const struct adjacency_range *adjacency_range(
 	const struct adjacency_tables *tables, unsigned port, uint32_t address)
 {
 	const struct adjacency_range *ranges = tables->ranges[port];
@@ -49,8 +49,27 @@ static inline const struct adjacency_hop *adjacency_find(
 		low = ranges[low + half].first <= address ? low + half : low;
 		length -= half;
 	}
-	const uint32_t index = ranges[low].next_hop_index;
-	return index != ADJACENCY_UNREACHABLE ? &tables->next_hops[index] : 0;
+	return &ranges[low];
+}
+
+/* The range's highest address. */
+static inline uint32_t adjacency_last(
+	const struct adjacency_tables *tables, unsigned port, const struct adjacency_range *range)
+{
+	return range + 1 < tables->ranges[port] + tables->range_count[port] ? range[1].first - 1 : UINT32_MAX;
+}
+
+/* NULL: no route. */
+static inline const struct adjacency_hop *adjacency_hop(
+	const struct adjacency_tables *tables, const struct adjacency_range *range)
+{
+	return range->next_hop_index != ADJACENCY_UNREACHABLE ? &tables->next_hops[range->next_hop_index] : 0;
+}
+
+static inline const struct adjacency_hop *adjacency_find(
+	const struct adjacency_tables *tables, unsigned port, uint32_t address)
+{
+	return adjacency_hop(tables, adjacency_range(tables, port, address));
 }
 
 #endif

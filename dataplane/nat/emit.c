@@ -13,8 +13,8 @@ enum {
 
 /* Inner Ethernet addresses: locally administered; the classifier puts the
  * worker's own in place of the second. */
-static const uint8_t gateway_mac[6] = {0x02, 0x50, 0x4f, 0x53, 0x54, 0x01};
-static const uint8_t worker_mac[6] = {0x02, 0x50, 0x4f, 0x53, 0x54, 0x02};
+static const uint8_t inner_header[ETHERNET_HEADER_BYTES] = {0x02, 0x50, 0x4f, 0x53, 0x54, 0x02, 0x02, 0x50, 0x4f, 0x53,
+	0x54, 0x01, ETHERTYPE_IPV4 >> 8, ETHERTYPE_IPV4 & 255};
 
 static void neighbour_wanted(struct nat_shard *shard, unsigned port, uint32_t address)
 {
@@ -57,15 +57,22 @@ static enum drop_reason route_refuse(
 	return DROP_LINK_DOWN;
 }
 
-enum drop_reason route_find(
+enum drop_reason route_look_up(
 	struct nat_shard *shard, const struct batch *batch, struct packet *packet, unsigned port, uint32_t address)
 {
-	if (UNLIKELY(batch->adjacency == NULL))
+	const struct adjacency_tables *tables = batch->adjacency;
+	if (UNLIKELY(tables == NULL))
 		return DROP_NO_ROUTE;
-	const struct adjacency_hop *hop = adjacency_find(batch->adjacency, port, address);
+	const struct adjacency_range *range = adjacency_range(tables, port, address);
+	const struct adjacency_hop *hop = adjacency_hop(tables, range);
 	if (UNLIKELY(hop == NULL || hop->port != port || !hop->usable))
 		return route_refuse(shard, hop, port, address);
-	packet->hop_index = (uint16_t)(hop - batch->adjacency->next_hops);
+	packet->hop_index = (uint16_t)(hop - tables->next_hops);
+	shard->routes_recent[port] = (struct route_recent){
+		.length = (uint64_t)adjacency_last(tables, port, range) - range->first + 1,
+		.first = range->first,
+		.hop_index = packet->hop_index,
+	};
 	return DROP_NONE;
 }
 
@@ -96,17 +103,15 @@ static void frame_begin(struct packet *packet, uint32_t before_bytes, unsigned o
 	packet->verdict = PACKET_FORWARD;
 }
 
-static void ethernet_write(uint8_t *frame, const uint8_t destination[6], const uint8_t source[6])
+static void link_header_write(const struct batch *batch, struct packet *packet)
 {
-	memcpy(frame, destination, 6);
-	memcpy(frame + 6, source, 6);
-	store_be16(frame + ETHERNET_TYPE_OFFSET, ETHERTYPE_IPV4);
+	memcpy(packet->data, hop_of(batch, packet)->header, ETHERNET_HEADER_BYTES);
 }
 
 void emit_outside(const struct batch *batch, struct packet *packet)
 {
 	frame_begin(packet, ETHERNET_HEADER_BYTES, PORT_OUTSIDE);
-	ethernet_write(packet->data, hop_of(batch, packet)->mac, batch->adjacency->ports[PORT_OUTSIDE].mac);
+	link_header_write(batch, packet);
 }
 
 /* Spreads flows over paths and queues: the same for all packets of a flow. */
@@ -135,7 +140,7 @@ static void vxlan_write(const struct batch *batch, struct packet *packet, uint32
 	uint8_t *vxlan = udp + UDP_HEADER_BYTES;
 	const uint16_t ip_bytes = (uint16_t)(packet->length_bytes - ETHERNET_HEADER_BYTES);
 
-	ethernet_write(packet->data, hop_of(batch, packet)->mac, port->mac);
+	link_header_write(batch, packet);
 	memset(ip, 0, IPV4_HEADER_BYTES + UDP_HEADER_BYTES + VXLAN_HEADER_BYTES);
 	ip[0] = 0x45;
 	store_be16(ip + IPV4_LENGTH_OFFSET, ip_bytes);
@@ -151,7 +156,7 @@ static void vxlan_write(const struct batch *batch, struct packet *packet, uint32
 	store_be16(udp + 4, (uint16_t)(ip_bytes - IPV4_HEADER_BYTES));
 	vxlan[0] = VXLAN_FLAG_I;
 	store_be32(vxlan + 4, vni << 8);
-	ethernet_write(vxlan + VXLAN_HEADER_BYTES, worker_mac, gateway_mac);
+	memcpy(vxlan + VXLAN_HEADER_BYTES, inner_header, sizeof(inner_header));
 }
 
 void emit_inside(const struct batch *batch, struct packet *packet, uint32_t vni, uint32_t vtep)
@@ -161,7 +166,7 @@ void emit_inside(const struct batch *batch, struct packet *packet, uint32_t vni,
 		return;
 	}
 	frame_begin(packet, ETHERNET_HEADER_BYTES, PORT_INSIDE);
-	ethernet_write(packet->data, hop_of(batch, packet)->mac, batch->adjacency->ports[PORT_INSIDE].mac);
+	link_header_write(batch, packet);
 }
 
 void emit_batch(struct nat_shard *shard, struct batch *batch)

@@ -28,11 +28,11 @@ static uint16_t port_arrived(const struct packet *packet)
 
 /* P1: the source that leaves is an egress IP of the workspace that the packet's
  * tunnel belongs to. */
-static bool outbound_allowed(const struct policy_tables *policy, const struct packet *packet)
+static bool outbound_allowed(
+	const struct policy_tables *policy, const struct packet *packet, const struct table_vpc *vpc)
 {
 	const struct table_egress *egress = policy_egress_owner(
 		policy, load_be32(packet->data + packet->ip_offset + IPV4_SOURCE_OFFSET), port_leaving(packet));
-	const struct table_vpc *vpc = policy_vpc(policy, packet->vni);
 	return egress != NULL && vpc != NULL && egress->workspace_slot == vpc->workspace_slot;
 }
 
@@ -41,10 +41,10 @@ static bool outbound_allowed(const struct policy_tables *policy, const struct pa
  * goes into, and the target is an address of that VPC, listed where workers are
  * listed.
  */
-static bool inbound_allowed(const struct policy_tables *policy, const struct packet *packet)
+static bool inbound_allowed(
+	const struct policy_tables *policy, const struct packet *packet, const struct table_vpc *vpc)
 {
 	const struct table_egress *egress = policy_egress_owner(policy, packet->destination, port_arrived(packet));
-	const struct table_vpc *vpc = policy_vpc(policy, packet->vni);
 	if (egress == NULL || vpc == NULL || egress->workspace_slot != vpc->workspace_slot)
 		return false;
 	const uint32_t target = load_be32(packet->data + packet->ip_offset + IPV4_DESTINATION_OFFSET);
@@ -54,20 +54,28 @@ static bool inbound_allowed(const struct policy_tables *policy, const struct pac
 	       policy_worker_slot(policy, packet->vni, target) != SESSION_NO_WORKER;
 }
 
+static bool passes(const struct policy_tables *policy, const struct packet *packet, const struct table_vpc *vpc)
+{
+	return packet->in_port == PORT_INSIDE ? outbound_allowed(policy, packet, vpc)
+					      : inbound_allowed(policy, packet, vpc);
+}
+
 bool guard_passes(const struct policy_tables *policy, const struct packet *packet)
 {
-	return packet->in_port == PORT_INSIDE ? outbound_allowed(policy, packet) : inbound_allowed(policy, packet);
+	return passes(policy, packet, policy_vpc(policy, packet->vni));
 }
 
 void guard_batch(struct nat_shard *shard, struct batch *batch)
 {
+	const struct table_vpc *vpc = NULL; /* of the packet before, which mostly is this one's too */
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct packet *packet = batch->live[i];
-		const bool outbound = packet->in_port == PORT_INSIDE;
-		if (LIKELY(guard_passes(batch->policy, packet)))
+		if (vpc == NULL || vpc->vni != packet->vni)
+			vpc = policy_vpc(batch->policy, packet->vni);
+		if (LIKELY(passes(batch->policy, packet, vpc)))
 			continue;
 		shard->counters->guard_violations++;
-		shard_drop(shard, packet, outbound ? DROP_GUARD_EGRESS : DROP_GUARD_INGRESS);
+		shard_drop(shard, packet, packet->in_port == PORT_INSIDE ? DROP_GUARD_EGRESS : DROP_GUARD_INGRESS);
 	}
 	batch_compact(shard, batch);
 }

@@ -221,8 +221,7 @@ static inline __attribute__((always_inline)) bool parse_usual_ipv4(
 	if (protocol == PROTOCOL_UDP) {
 		const uint32_t udp_bytes = load_be16(l4 + 4);
 		if (length_bytes < IPV4_HEADER_BYTES + UDP_HEADER_BYTES || udp_bytes < UDP_HEADER_BYTES ||
-			udp_bytes > l4_bytes ||
-			(destination_port == VXLAN_UDP_PORT && packet->in_port == PORT_INSIDE))
+			udp_bytes > l4_bytes || (destination_port == VXLAN_UDP_PORT && packet->in_port == PORT_INSIDE))
 			return false;
 	} else if (protocol == PROTOCOL_TCP) {
 		if (length_bytes < IPV4_HEADER_BYTES + TCP_HEADER_BYTES)

@@ -75,14 +75,20 @@ void nat_process(struct nat_shard *shard, const struct nat_view *view, struct pa
 	shard_set_time(shard, now_ns);
 	struct batch batch = {
 		.policy = view->policy, .adjacency = view->adjacency, .count = count, .ended = shard->ended};
+	shard_routes_forget(shard);
+	uint64_t packets_in[PORT_COUNT] = {}, bytes_in[PORT_COUNT] = {};
 	for (uint32_t i = 0; i < count; i++) {
 		struct packet *packet = packets[i];
-		shard->counters->ports[packet->in_port].rx_packets++;
-		shard->counters->ports[packet->in_port].rx_bytes += packet->length_bytes;
+		packets_in[packet->in_port]++;
+		bytes_in[packet->in_port] += packet->length_bytes;
 		packet->workspace_slot = WORKSPACE_NONE;
 		batch.live[i] = packet;
 		if (UNLIKELY(view->policy == NULL))
 			shard_drop(shard, packet, DROP_NO_POLICY);
+	}
+	for (unsigned port = 0; port < PORT_COUNT; port++) {
+		shard->counters->ports[port].rx_packets += packets_in[port];
+		shard->counters->ports[port].rx_bytes += bytes_in[port];
 	}
 	if (UNLIKELY(view->policy == NULL))
 		return;

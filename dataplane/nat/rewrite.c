@@ -69,50 +69,84 @@ static uint32_t rewrite_id(struct nat_shard *shard, const struct packet *packet,
 	return checksum_delta16(old_id, new_id);
 }
 
+/* A delta of big-endian words for a sum of words as they lie in memory, and back: the swapped sum (RFC 1071 section 2). */
+static uint32_t delta_swapped(uint32_t delta)
+{
+	return __builtin_bswap16(checksum_fold(delta));
+}
+
+/*
+ * Words are subtracted and added as they lie in memory, unswapped. `sum` is ~old + new of what has changed, so that
+ * checksum' = ~(~checksum + sum) (RFC 1624, eqn. 3).
+ */
+static uint16_t checksum_moved(uint16_t checksum, uint32_t sum)
+{
+	return (uint16_t)~checksum_fold((uint32_t)(uint16_t)~checksum + sum);
+}
+
+static void l4_rewrite(const struct batch *batch, const struct packet *packet, uint8_t *l4, uint32_t sum)
+{
+	uint16_t checksum;
+	if (LIKELY(packet->protocol == PROTOCOL_UDP)) {
+		memcpy(&checksum, l4 + UDP_CHECKSUM_OFFSET, sizeof(checksum));
+		if (checksum == 0)
+			return; /* none was made; none is needed (RFC 768) */
+		checksum = checksum_moved(checksum, sum);
+		checksum = checksum != 0 ? checksum : 0xffff;
+		memcpy(l4 + UDP_CHECKSUM_OFFSET, &checksum, sizeof(checksum));
+		return;
+	}
+	if (UNLIKELY(packet->tcp_flags & TCP_SYN))
+		sum += delta_swapped(mss_clamp(l4, mss_max_bytes(batch)));
+	memcpy(&checksum, l4 + TCP_CHECKSUM_OFFSET, sizeof(checksum));
+	checksum = checksum_moved(checksum, sum);
+	memcpy(l4 + TCP_CHECKSUM_OFFSET, &checksum, sizeof(checksum));
+}
+
 static void rewrite_one(struct nat_shard *shard, const struct batch *batch, struct packet *packet)
 {
 	const struct session *session = &shard->sessions[packet->session_index];
 	const bool outbound = packet->in_port == PORT_INSIDE;
 	uint8_t *ip = packet->data + packet->ip_offset;
 	uint8_t *l4 = packet->data + packet->l4_offset;
-	const uint32_t old_address = outbound ? packet->source : packet->destination;
-	const uint32_t new_address = outbound ? session->egress_address : session->inside_address;
-	const uint16_t old_port = outbound ? packet->source_port : packet->destination_port;
-	const uint16_t new_port = outbound ? session->egress_port : session->inside_port;
-	const uint32_t address_delta = checksum_delta32(old_address, new_address);
-	const uint32_t port_delta = checksum_delta16(old_port, new_port);
-	const uint16_t ttl_word = load_be16(ip + IPV4_TTL_OFFSET);
+	uint8_t *address_field = ip + (outbound ? IPV4_SOURCE_OFFSET : IPV4_DESTINATION_OFFSET);
+	const uint32_t new_address = __builtin_bswap32(outbound ? session->egress_address : session->inside_address);
+	const uint16_t new_port = __builtin_bswap16(outbound ? session->egress_port : session->inside_port);
+	uint32_t old_address;
+	uint16_t checksum;
+	memcpy(&old_address, address_field, sizeof(old_address));
+	const uint64_t address_sum64 = (uint64_t)(uint32_t)~old_address + new_address;
+	const uint32_t address_sum = (uint32_t)(address_sum64 & 0xffff) + (uint32_t)(address_sum64 >> 16 & 0xffff) +
+				     (uint32_t)(address_sum64 >> 32);
 
-	store_be32(ip + (outbound ? IPV4_SOURCE_OFFSET : IPV4_DESTINATION_OFFSET), new_address);
-	store_be16(ip + IPV4_TTL_OFFSET, (uint16_t)(ttl_word - 0x100));
-	uint32_t header_delta = address_delta + checksum_delta16(ttl_word, (uint16_t)(ttl_word - 0x100));
-	if (outbound)
-		header_delta += rewrite_id(shard, packet, ip);
-	checksum_update(ip + IPV4_CHECKSUM_OFFSET, header_delta);
+	memcpy(address_field, &new_address, sizeof(new_address));
+	ip[IPV4_TTL_OFFSET]--; /* the lower byte of its word: ~old + new is 0xfffe whatever it was */
+	uint32_t header_sum = address_sum + 0xfffe;
+	if (outbound && (packet->flags & (PACKET_DF | PACKET_FRAGMENT)) != PACKET_DF)
+		header_sum += delta_swapped(rewrite_id(shard, packet, ip));
+	memcpy(&checksum, ip + IPV4_CHECKSUM_OFFSET, sizeof(checksum));
+	checksum = checksum_moved(checksum, header_sum);
+	memcpy(ip + IPV4_CHECKSUM_OFFSET, &checksum, sizeof(checksum));
 	if (UNLIKELY(packet->kind == PACKET_KIND_FRAGMENT))
 		return;
 
-	if (packet->protocol == PROTOCOL_ICMP) {
-		store_be16(l4 + ICMP_ID_OFFSET, new_port);
-		checksum_update(l4 + ICMP_CHECKSUM_OFFSET, port_delta);
+	uint8_t *port_field = l4 + (outbound ? 0 : 2);
+	if (UNLIKELY(packet->protocol != PROTOCOL_UDP && packet->protocol != PROTOCOL_TCP)) {
+		if (packet->protocol != PROTOCOL_ICMP)
+			return; /* by address alone */
+		port_field = l4 + ICMP_ID_OFFSET;
+	}
+	uint16_t old_port;
+	memcpy(&old_port, port_field, sizeof(old_port));
+	memcpy(port_field, &new_port, sizeof(new_port));
+	const uint32_t port_sum = (uint32_t)(uint16_t)~old_port + new_port;
+	if (UNLIKELY(packet->protocol == PROTOCOL_ICMP)) {
+		memcpy(&checksum, l4 + ICMP_CHECKSUM_OFFSET, sizeof(checksum));
+		checksum = checksum_moved(checksum, port_sum);
+		memcpy(l4 + ICMP_CHECKSUM_OFFSET, &checksum, sizeof(checksum));
 		return;
 	}
-	if (UNLIKELY(packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP))
-		return; /* by address alone */
-	store_be16(l4 + (outbound ? 0 : 2), new_port);
-	uint32_t delta = address_delta + port_delta;
-	if (packet->protocol == PROTOCOL_UDP) {
-		uint8_t *field = l4 + UDP_CHECKSUM_OFFSET;
-		const uint16_t old_checksum = load_be16(field);
-		if (old_checksum == 0)
-			return; /* none was made; none is needed (RFC 768) */
-		const uint16_t checksum = checksum_apply(old_checksum, delta);
-		store_be16(field, checksum != 0 ? checksum : 0xffff);
-		return;
-	}
-	if (UNLIKELY(packet->tcp_flags & TCP_SYN))
-		delta += mss_clamp(l4, mss_max_bytes(batch));
-	checksum_update(l4 + TCP_CHECKSUM_OFFSET, delta);
+	l4_rewrite(batch, packet, l4, address_sum + port_sum);
 }
 
 void rewrite_batch(struct nat_shard *shard, struct batch *batch)

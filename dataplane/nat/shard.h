@@ -86,6 +86,13 @@ struct tallies {
 	uint32_t free_tally;
 };
 
+/* The range of addresses in which the last destination lay, and where it goes: most packets take the same way. */
+struct route_recent {
+	uint64_t length; /* 0: none */
+	uint32_t first;
+	uint16_t hop_index;
+};
+
 struct nat_shard {
 	/* Read by every packet. */
 	struct hash_secret secret;
@@ -98,10 +105,11 @@ struct nat_shard {
 	struct shard_workspace *workspaces; /* by slot */
 	uint32_t now_tick;
 	uint32_t sessions_max;
-	uint64_t origin_ns; /* tick 0 */
-	uint64_t now_ns;    /* never goes back */
-	uint32_t ended;	    /* counts packets that left a batch before its end */
-	uint32_t removals;  /* counts freed session records: what was looked up before
+	uint64_t origin_ns;			       /* tick 0 */
+	uint64_t now_ns;			       /* never goes back */
+	struct route_recent routes_recent[PORT_COUNT]; /* under the adjacency of the present call */
+	uint32_t ended;				       /* counts packets that left a batch before its end */
+	uint32_t removals;			       /* counts freed session records: what was looked up before
 				may be gone */
 
 	/* Read by new sessions. */
@@ -163,6 +171,13 @@ static inline void shard_set_time(struct nat_shard *shard, uint64_t now_ns)
 	if (now_ns > shard->now_ns)
 		shard->now_ns = now_ns;
 	shard->now_tick = (uint32_t)((shard->now_ns - shard->origin_ns) >> SESSION_TICK_SHIFT);
+}
+
+/* Another call: the adjacency may be another one. */
+static inline void shard_routes_forget(struct nat_shard *shard)
+{
+	for (unsigned port = 0; port < PORT_COUNT; port++)
+		shard->routes_recent[port].length = 0;
 }
 
 /* xorshift128+: for port choice under a secret seed; observers see ports, never

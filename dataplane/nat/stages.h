@@ -81,9 +81,21 @@ void emit_batch(struct nat_shard *shard, struct batch *batch);
 void emit_inside(const struct batch *batch, struct packet *packet, uint32_t vni, uint32_t vtep);
 void emit_outside(const struct batch *batch, struct packet *packet);
 
-/* Where to, from a port towards an address. DROP_NONE: packet->hop is set. */
-enum drop_reason route_find(
+/* Where to, from a port towards an address. DROP_NONE: packet->hop_index is set. */
+enum drop_reason route_look_up(
 	struct nat_shard *shard, const struct batch *batch, struct packet *packet, unsigned port, uint32_t address);
+
+static inline enum drop_reason route_find(
+	struct nat_shard *shard, const struct batch *batch, struct packet *packet, unsigned port, uint32_t address)
+{
+	const struct route_recent *recent = &shard->routes_recent[port];
+	if (LIKELY(address - recent->first < recent->length)) {
+		packet->hop_index = recent->hop_index;
+		return DROP_NONE;
+	}
+	return route_look_up(shard, batch, packet, port, address);
+}
+
 /* The largest IPv4 packet that may leave by the port towards packet->hop. */
 uint32_t route_mtu_bytes(const struct batch *batch, const struct packet *packet, unsigned port);
 

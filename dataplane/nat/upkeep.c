@@ -110,6 +110,7 @@ static void review_all(struct nat_shard *shard, const struct nat_view *view)
 void nat_upkeep(struct nat_shard *shard, const struct nat_view *view, uint64_t now_ns)
 {
 	shard_set_time(shard, now_ns);
+	shard_routes_forget(shard);
 	fragment_upkeep(shard);
 	sweep(shard, view);
 	if (view->policy == NULL)

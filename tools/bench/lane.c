@@ -34,20 +34,24 @@ static void process_nat(
 
 /* What nat_process() does before its first stage. */
 static struct batch batch_begin(
-	struct nat_shard *shard, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
+	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
+	struct nat_shard *shard = lane->gateway->shard;
 	struct batch batch = {
 		.policy = view->policy, .adjacency = view->adjacency, .count = count, .ended = shard->ended};
+	uint64_t bytes = 0;
 
 	shard_set_time(shard, now_ns);
+	shard_routes_forget(shard);
 	for (uint32_t i = 0; i < count; i++) {
 		struct packet *packet = packets[i];
 
-		shard->counters->ports[packet->in_port].rx_packets++;
-		shard->counters->ports[packet->in_port].rx_bytes += packet->length_bytes;
+		bytes += packet->length_bytes;
 		packet->workspace_slot = WORKSPACE_NONE;
 		batch.live[i] = packet;
 	}
+	shard->counters->ports[lane->frames->in_port].rx_packets += count;
+	shard->counters->ports[lane->frames->in_port].rx_bytes += bytes;
 	return batch;
 }
 
@@ -55,7 +59,7 @@ static void process_rte_hash(
 	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
 	struct nat_shard *shard = lane->gateway->shard;
-	struct batch batch = batch_begin(shard, view, packets, count, now_ns);
+	struct batch batch = batch_begin(lane, view, packets, count, now_ns);
 
 	parse_batch(shard, &batch);
 	classify_batch(shard, &batch);
@@ -72,7 +76,7 @@ static void process_forward(
 	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
 	struct nat_shard *shard = lane->gateway->shard;
-	struct batch batch = batch_begin(shard, view, packets, count, now_ns);
+	struct batch batch = batch_begin(lane, view, packets, count, now_ns);
 	const bool outbound = count > 0 && packets[0]->in_port == PORT_INSIDE;
 	const unsigned out_port = outbound ? PORT_OUTSIDE : PORT_INSIDE;
 	const bool tunnel = !outbound && view->policy->encapsulation == POLICY_ENCAPSULATION_VXLAN;
@@ -121,7 +125,7 @@ static void process_stages(
 	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
 	struct nat_shard *shard = lane->gateway->shard;
-	struct batch batch = batch_begin(shard, view, packets, count, now_ns);
+	struct batch batch = batch_begin(lane, view, packets, count, now_ns);
 	uint64_t cycles = rte_rdtsc();
 
 	parse_batch(shard, &batch);
