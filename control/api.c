@@ -4,6 +4,7 @@
 static const struct api_route *const tables[] = {
 	api_status_routes,
 	api_sessions_routes,
+	api_refusals_routes,
 	api_config_routes,
 	api_workspaces_routes,
 	api_egress_routes,

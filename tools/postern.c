@@ -22,6 +22,7 @@ enum { PATH_SIZE_BYTES = 1024, OPERANDS_ANY = -1, WATCH_INTERVAL_MAX_S = 3600 };
 struct arguments {
 	const char *run_dir;
 	bool json;
+	bool refused;	  /* drops: the destinations, not the reasons */
 	unsigned watch_s; /* 0: once */
 	const char *workspace, *egress, *remote, *limit;
 	int operand_count;
@@ -129,14 +130,28 @@ static int command_workspaces(const struct arguments *arguments)
 	return ask_and_show(arguments, "/v1/workspaces", show_workspaces, NULL);
 }
 
-static int command_drops(const struct arguments *arguments)
-{
-	return ask_and_show(arguments, "/v1/drops", show_drops, NULL);
-}
-
 static bool add_optional(char path[PATH_SIZE_BYTES], const char *name, const char *value)
 {
 	return value == NULL || client_add_parameter(path, PATH_SIZE_BYTES, name, value);
+}
+
+/* Which destinations new sessions are refused to, most often first. */
+static int drops_refused(const struct arguments *arguments)
+{
+	char path[PATH_SIZE_BYTES] = "/v1/refusals";
+
+	if (!add_optional(path, "workspace", arguments->workspace)) {
+		fprintf(stderr, "postern: drops: the workspace is too long\n");
+		return EXIT_CODE_USAGE;
+	}
+	return ask_and_show(arguments, path, show_refusals, NULL);
+}
+
+static int command_drops(const struct arguments *arguments)
+{
+	if (arguments->refused)
+		return drops_refused(arguments);
+	return ask_and_show(arguments, "/v1/drops", show_drops, NULL);
 }
 
 static int command_sessions(const struct arguments *arguments)
@@ -335,7 +350,9 @@ static const struct command commands[] = {
 	{"workspaces", "workspaces [--json]", "every workspace: egress IPs, sessions, traffic", 0, command_workspaces},
 	{"sessions", "sessions [--workspace ID] [--egress IP[:PORT]] [--remote IP[:PORT]] [--limit N] [--json]",
 		"live sessions", 0, command_sessions},
-	{"drops", "drops [--json]", "why packets were dropped, how many, and what to do", 0, command_drops},
+	{"drops", "drops [--refused [--workspace ID]] [--json]",
+		"why packets were dropped, how many, and what to do; or which destinations are refused most", 0,
+		command_drops},
 	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--json]", "who uses this egress IP and port now", 1,
 		command_who},
 	{"config", "config check FILE.yaml | config show",
@@ -373,6 +390,7 @@ enum {
 	OPTION_EGRESS,
 	OPTION_REMOTE,
 	OPTION_LIMIT,
+	OPTION_REFUSED,
 	OPTION_HELP,
 	OPTION_VERSION
 };
@@ -401,6 +419,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 		{"egress", required_argument, NULL, OPTION_EGRESS},
 		{"remote", required_argument, NULL, OPTION_REMOTE},
 		{"limit", required_argument, NULL, OPTION_LIMIT},
+		{"refused", no_argument, NULL, OPTION_REFUSED},
 		{"help", no_argument, NULL, OPTION_HELP},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{0},
@@ -430,6 +449,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			break;
 		case OPTION_LIMIT:
 			ret_arguments->limit = optarg;
+			break;
+		case OPTION_REFUSED:
+			ret_arguments->refused = true;
 			break;
 		case OPTION_HELP:
 			print_usage(stdout);

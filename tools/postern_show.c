@@ -345,3 +345,43 @@ void show_drops(const json_t *answer, FILE *stream)
 		fputc('\n', stream);
 	show_counted(json_object_get(answer, "steering"), "STEERING", "action", true, stream);
 }
+
+static const char *protocol_name(json_int_t protocol, char ret_text[8])
+{
+	static const char *const names[] = {[1] = "icmp", [6] = "tcp", [17] = "udp"};
+
+	if (protocol > 0 && protocol <= 17 && names[protocol] != NULL)
+		return names[protocol];
+	snprintf(ret_text, 8, "%u", (unsigned)(protocol & 255));
+	return ret_text;
+}
+
+void show_refusals(const json_t *answer, FILE *stream)
+{
+	static const char *const titles[] = {
+		"WORKSPACE", "DESTINATION", "PROTOCOL", ">PACKETS", "REASON", "MEANING", NULL};
+	const json_t *refusals = json_object_get(answer, "refusals");
+	struct table table;
+	char text[8];
+
+	if (json_array_size(refusals) == 0) {
+		fputs("no destination has been refused since postern-dataplane started\n", stream);
+		return;
+	}
+	table_begin(&table, titles);
+	for (size_t i = 0; i < json_array_size(refusals); i++) {
+		const json_t *refusal = json_array_get(refusals, i);
+
+		table_cell(&table, "%s", text_of(refusal, "workspace"));
+		if (count_of(refusal, "port") != 0)
+			table_cell(
+				&table, "%s:%lld", text_of(refusal, "address"), (long long)count_of(refusal, "port"));
+		else
+			table_cell(&table, "%s", text_of(refusal, "address"));
+		table_cell(&table, "%s", protocol_name(count_of(refusal, "protocol"), text));
+		table_cell(&table, "%lld", (long long)count_of(refusal, "packets"));
+		table_cell(&table, "%s", text_of(refusal, "reason"));
+		table_cell(&table, "%s", text_of(refusal, "text"));
+	}
+	table_print(&table, stream, "");
+}

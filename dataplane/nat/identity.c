@@ -277,6 +277,14 @@ void identities_assign(struct identities *identities, const struct policy_snapsh
 		slots->workers);
 }
 
+/* What was refused to the one before is not the new owner's. */
+static void refusals_forget(struct counters_shard *shard, uint32_t slot)
+{
+	for (unsigned i = 0; i < COUNTERS_REFUSALS; i++)
+		if (shard->refusals[i].workspace_slot == slot)
+			memset(&shard->refusals[i], 0, sizeof(shard->refusals[i]));
+}
+
 void identities_publish(const struct identities *identities, struct counters *counters)
 {
 	for (uint32_t slot = 0; slot < WORKSPACE_COUNT_MAX; slot++) {
@@ -294,6 +302,7 @@ void identities_publish(const struct identities *identities, struct counters *co
 			struct counters_workspace *of = &counters->shards[shard].workspaces[slot];
 			of->out_packets = of->out_bytes = of->in_packets = of->in_bytes = 0;
 			of->sessions_created = of->sessions_refused = of->dropped_packets = 0;
+			refusals_forget(&counters->shards[shard], slot);
 		}
 		memcpy(name->id, identities->workspace_ids[slot], ID_SIZE_BYTES);
 		name->epoch = identity->born;

@@ -422,6 +422,22 @@ static void the_destinations_refused_most_are_kept(void **state)
 	assert_true(count > 2000);
 }
 
+static void what_was_refused_to_a_workspace_is_not_its_successors(void **state)
+{
+	struct fixture *fixture = *state;
+	struct counters_refusal *refusals = fixture->counters->shards[0].refusals;
+	uint64_t refused[2] = {0, 0};
+	fixture_sent(fixture, packet_to(IP(10, 9, 9, 9), 40000, 8080, PROTOCOL_UDP));
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < COUNTERS_REFUSALS; i++)
+			refused[round] += refusals[i].count;
+		fixture->draft.workspaces[0].incarnation++; /* of the same name, and in the same slot */
+		fixture_apply(fixture);
+	}
+	assert_int_equal(refused[0], 1);
+	assert_int_equal(refused[1], 0);
+}
+
 static void each_shard_gives_only_ports_of_its_own(void **state)
 {
 	(void)state;
@@ -555,6 +571,7 @@ int main(void)
 		TEST(an_idle_end_resets_both_ends_if_asked),
 		TEST(a_stopped_workers_sessions_end_at_once_with_a_reset_if_asked),
 		TEST(the_destinations_refused_most_are_kept),
+		TEST(what_was_refused_to_a_workspace_is_not_its_successors),
 		cmocka_unit_test(each_shard_gives_only_ports_of_its_own),
 		TEST(p5_a_crash_keeps_the_established_sessions),
 		TEST(p5_a_record_of_a_policy_that_never_was_is_dropped),

@@ -91,6 +91,28 @@ def sessions(scene):
     echo.close()
 
 
+def refused(scene):
+    """What a worker may not reach is counted by destination, workspace and reason."""
+    with services.udp_socket(scene.acme.ns) as client:
+        for _ in range(5):
+            try:
+                client.sendto(b"x", ("192.168.77.7", 777))
+            except OSError:
+                pass  # the answer to the one before
+
+    def listed(*arguments):
+        code, out, err = scene.postern.cli("gw", "drops", "--refused", *arguments, "--json")
+        expect(code == 0, f"exits {code}: {err}")
+        return [one for one in json.loads(out)["refusals"] if one["address"] == "192.168.77.7"]
+
+    system.wait_for("the refusals to be counted", lambda: listed() and listed()[0]["packets"] >= 5)
+    one = listed("--workspace", "acme")[0]
+    expect((one["port"], one["protocol"], one["reason"]) == (777, 17, "denied_destination"), f"told: {one}")
+    expect(not listed("--workspace", "globex"), "told as globex' too")
+    _, out, _ = scene.postern.cli("gw", "drops", "--refused")
+    expect("192.168.77.7:777" in out and "acme" in out and "denied_destination" in out, f"the table: {out}")
+
+
 def invalid(scene):
     path = os.path.join(scene.lab.run_dir("bad"), "bad.yaml")
     with open(path, "w", encoding="utf-8") as file:
@@ -149,6 +171,7 @@ def cli(scene):
     point("exit code 0, a table and valid JSON from every command at the gateway", answers, scene, "gw")
     point("exit code 0, a table and valid JSON from every command at the worker host", answers, scene, "host")
     point("sessions are listed with workspace, both sides of the translation and state", sessions, scene)
+    point("the destinations refused most are listed with workspace and reason", refused, scene)
     point("P9: exit code 4 from --check, with every error's file and line", invalid, scene)
     point("a second posternd on the same directory is refused", second_daemon, scene)
     point("exit code 5 when degraded, and why", degraded, scene)
