@@ -7,6 +7,7 @@
 
 #include "control/api.h"
 #include "control/api_request.h"
+#include "control/apply_announce.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/health.h"
@@ -101,6 +102,18 @@ static json_t *adjacency_json(const struct daemon *daemon)
 		count_json(daemon->apply.adjacency_acknowledged_generation), "routes", (int)summary->route_count,
 		"next_hops", (int)summary->next_hop_count, "next_hops_resolved", (int)summary->resolved_count,
 		"routes_left_out", (int)summary->left_out_count);
+}
+
+static json_t *announce_json(const struct daemon *daemon)
+{
+	const struct daemon_announce *announce = &daemon->announce;
+	const struct model_gateway *gateway = daemon_gateway(daemon);
+	uint32_t table = gateway != NULL && gateway->announce.present ? gateway->announce.table : 0;
+
+	return json_pack("{s:s, s:s, s:f, s:I, s:o, s:o, s:o}", "state", apply_announce_state_text(daemon), "reason",
+		announce->reason != NULL ? announce->reason : "", "since_unix_seconds", announce->since_unix_s, "table",
+		(json_int_t)table, "desired", count_json(announce->announce.desired_count), "actual",
+		count_json(announce->announce.actual_count), "corrections", count_json(announce->announce.corrections));
 }
 
 static json_t *port_json(const struct daemon *daemon, unsigned index)
@@ -377,6 +390,7 @@ json_t *api_status_json(struct daemon *daemon)
 		json_object_set_new(json, "dataplane", dataplane_json(daemon));
 		json_object_set_new(json, "policy", policy_json(daemon));
 		json_object_set_new(json, "adjacency", adjacency_json(daemon));
+		json_object_set_new(json, "announce", announce_json(daemon));
 		for (unsigned port = 0; port < PORT_COUNT; port++)
 			json_array_append_new(ports, port_json(daemon, port));
 		json_object_set_new(json, "ports", ports);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "control/api_wait.h"
+#include "control/apply_announce.h"
 #include "control/apply_host.h"
 #include "control/daemon.h"
 #include "control/state.h"
@@ -25,7 +26,7 @@ static void apply_send_policy(struct daemon *daemon);
 static void apply_send_adjacency(struct daemon *daemon);
 
 /* At once, unless the last round was long: then after ten times its duration, at most a second. */
-static void apply_schedule(struct daemon *daemon)
+void apply_schedule(struct daemon *daemon)
 {
 	uint64_t delay_ms = daemon->apply.duration_ns / 1000000 * RECONCILE_DUTY_FACTOR;
 	struct timeval delay;
@@ -111,6 +112,7 @@ static void apply_policy_acknowledged(struct daemon *daemon)
 	if (another && state_save_last_good(daemon->state, apply->in_force->text, &problems) != STATUS_OK)
 		apply_failed(daemon, &problems);
 	apply->claims_only = false;
+	daemon->announce.dirty = true;
 	apply_schedule(daemon);
 }
 
@@ -171,6 +173,7 @@ static void apply_adjacency_answered(struct daemon *daemon, const struct rpc_mes
 
 	if (ack->status == RPC_OK) {
 		apply->adjacency_acknowledged_generation = ack->generation;
+		apply->adjacency_answered = true;
 		apply->adjacency_refusal_text[0] = '\0';
 		return;
 	}
@@ -251,6 +254,9 @@ static void apply_lost(void *context, const char *why)
 	revision_release(apply->sent);
 	apply->sent = NULL;
 	sessions_view_close(&daemon->sessions);
+	apply->steered = false;
+	apply->adjacency_answered = false;
+	apply_announce(daemon);
 	/* Its AF_XDP sockets went with it, and the steering program may have: look again after the next ACK. */
 	apply->dirty = true;
 }
@@ -273,6 +279,8 @@ static void apply_adjacency_changed(void *context)
 	/* The gateway's own VXLAN endpoint is the inside port's address. */
 	if (daemon->apply.steered_vtep != rib_get_view(daemon->rib)->ports[PORT_INSIDE].address)
 		apply_schedule(daemon);
+	/* A port may have gone down. */
+	apply_announce(daemon);
 }
 
 static void apply_links_changed(void *context)
@@ -284,9 +292,15 @@ static void apply_links_changed(void *context)
 	apply_schedule(daemon);
 }
 
+static void apply_own_routes_changed(void *context)
+{
+	apply_announce_dirty(context);
+}
+
 const struct rib_handlers apply_rib_handlers = {
 	.adjacency_changed = apply_adjacency_changed,
 	.links_changed = apply_links_changed,
+	.own_routes_changed = apply_own_routes_changed,
 };
 
 /* ---- entry points ---- */
@@ -298,6 +312,7 @@ void apply_desired_changed(struct daemon *daemon)
 
 	apply->refused = false;
 	apply->refusal_text[0] = '\0';
+	daemon->announce.dirty = true;
 	if (daemon_gateway(daemon) != NULL) {
 		if (state_generation_next(daemon->state, apply->desired_generation, &apply->desired_generation,
 			    &problems) == STATUS_OK)
@@ -332,6 +347,7 @@ void apply_reconcile(struct daemon *daemon)
 	daemon->apply.ticks_since_check = 0;
 	apply_host_classifier(daemon);
 	apply_host_steering(daemon);
+	apply_announce(daemon);
 	daemon->apply.duration_ns = daemon_monotonic_ns() - start_ns;
 	api_wait_check(daemon);
 }
@@ -346,6 +362,7 @@ void apply_tick(struct daemon *daemon)
 	}
 	apply_send_policy(daemon);
 	apply_send_adjacency(daemon);
+	apply_announce_tick(daemon);
 	if (apply->dirty || apply->classifier_failed || apply->steer_failed || apply->missing_worker_count > 0 ||
 		++apply->ticks_since_check >= CHECK_TICKS)
 		apply_schedule(daemon);
@@ -358,6 +375,7 @@ void apply_close(struct daemon *daemon)
 	revision_release(apply->sent);
 	revision_release(apply->answered);
 	revision_release(apply->in_force);
+	apply_announce_close(daemon);
 	problems_clear(&apply->classifier_problems);
 	problems_clear(&apply->steer_problems);
 }

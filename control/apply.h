@@ -24,6 +24,8 @@ void apply_desired_changed(struct daemon *daemon);
 
 /* Has the desired revision of that number, or a later one, been put in force everywhere on this machine? */
 bool apply_is_in_force(const struct daemon *daemon, uint64_t sequence);
+/* A round soon: at once, unless the last one was long. */
+void apply_schedule(struct daemon *daemon);
 
 /* Each second. */
 void apply_tick(struct daemon *daemon);

@@ -249,7 +249,7 @@ static bool port_is_steered(const struct daemon *daemon, unsigned port)
 	return strcmp(driver, "net_af_xdp") == 0;
 }
 
-static size_t egress_ips_collect(const struct model *model, uint32_t **ret_ips)
+size_t apply_host_egress_ips(const struct model *model, uint32_t **ret_ips)
 {
 	size_t count = model->shared_pool_ip_count, at = 0;
 	uint32_t *ips;
@@ -286,7 +286,7 @@ void apply_host_steering(struct daemon *daemon)
 		apply->answered == NULL || apply->refused)
 		return;
 	apply->steered_vtep = rib_get_view(daemon->rib)->ports[PORT_INSIDE].address;
-	egress_ip_count = egress_ips_collect(model, &egress_ips);
+	egress_ip_count = apply_host_egress_ips(model, &egress_ips);
 	for (unsigned port = 0; port < PORT_COUNT && egress_ips != NULL; port++) {
 		const struct steer_desired desired = {
 			.role = port == PORT_INSIDE ? STEER_ROLE_INSIDE : STEER_ROLE_OUTSIDE,
@@ -318,6 +318,7 @@ void apply_host_steering(struct daemon *daemon)
 	failed = failed || egress_ips == NULL;
 	free(egress_ips);
 	apply->steer_failed = failed;
+	apply->steered = apply->steered || !failed;
 	if (failed)
 		apply->reconcile_errors++;
 	problems_replace(&daemon->log, failed ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, &apply->steer_problems, &problems);

@@ -6,9 +6,16 @@
 #ifndef POSTERN_CONTROL_APPLY_HOST_H
 #define POSTERN_CONTROL_APPLY_HOST_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 struct daemon;
+struct model;
 
 void apply_host_classifier(struct daemon *daemon);
 void apply_host_steering(struct daemon *daemon);
+
+/* All addresses that the gateway owns, the draining ones and the shared pool's too; malloc'ed. NULL: no memory. */
+size_t apply_host_egress_ips(const struct model *model, uint32_t **ret_ips);
 
 #endif

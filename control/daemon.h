@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "control/announce.h"
 #include "control/classifier.h"
 #include "control/counters_view.h"
 #include "control/log.h"
@@ -74,12 +75,27 @@ struct daemon_apply {
 	size_t missing_worker_count;
 	struct problems classifier_problems;
 	bool steer_failed;
-	uint32_t steered_vtep; /* the inside port's address when steering was last applied */
+	bool steered;		 /* once, on this connection */
+	bool adjacency_answered; /* on this connection */
+	uint32_t steered_vtep;	 /* the inside port's address when steering was last applied */
 	struct problems steer_problems;
 	bool dirty; /* classifier and steering may differ from what is wanted */
 	uint32_t ticks_since_check;
 	uint64_t reconcile_errors;
 	uint64_t duration_ns; /* of the last round */
+};
+
+enum announce_state { ANNOUNCE_OFF, ANNOUNCE_HELD, ANNOUNCE_SERVING, ANNOUNCE_WITHDRAWN };
+
+/* Owned by control/apply_announce.c. */
+struct daemon_announce {
+	struct announce announce;
+	enum announce_state state;
+	const char *reason; /* a constant; of WITHDRAWN and HELD */
+	double since_unix_s;
+	bool started, dirty, failed;
+	uint32_t retry_ticks, failure_count;
+	struct problems problems;
 };
 
 /* Two totals, a second apart. */
@@ -120,6 +136,7 @@ struct daemon {
 	struct shared_pool_table shared_pool; /* as remembered; once there is a desired revision, its own counts */
 	bool shared_pool_unsaved;
 	struct daemon_apply apply;
+	struct daemon_announce announce;
 	struct counters_view counters;
 	struct sessions_view sessions;
 	struct daemon_rates rates;

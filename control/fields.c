@@ -23,6 +23,9 @@ const struct field *fields_find(const struct field_section *section, const char 
 	return NULL;
 }
 
+/* As in linux/rtnetlink.h. */
+enum { ROUTE_TABLE_MAIN = 254, ROUTE_TABLE_LOCAL = 255 };
+
 enum { NEAR_LENGTH_MAX = 40, NEAR_DISTANCE_MAX = 2 };
 
 /* Levenshtein's distance; both lengths are at most NEAR_LENGTH_MAX. */
@@ -102,6 +105,7 @@ void field_allowed_text(const struct field *field, char ret_text[FIELD_WHY_SIZE_
 		[FIELD_MAC] = "must be a unicast MAC address such as 02:00:00:00:00:05",
 		[FIELD_LISTEN] = "must be an address and port such as 127.0.0.1:9464, or off",
 		[FIELD_PROTOCOL] = "must be any, tcp, udp, icmp or an IP protocol number, 1..255",
+		[FIELD_TABLE] = "must be main, or the number of a routing table, 1..4294967295, but 255 (local)",
 		[FIELD_PATTERN] = "must be a path such as conf.d/*.yaml, of 1 to 255 bytes, with wildcards (*, ?, []) "
 				  "in its last part alone",
 		[FIELD_PORTS] = "must be any, a port or a range of ports, such as 443 or 1000-2000, in 1..65535",
@@ -178,6 +182,7 @@ uint64_t field_number(const struct field *field, const void *place)
 	case FIELD_RATE:
 	case FIELD_BOOL:
 	case FIELD_CHOICE:
+	case FIELD_TABLE:
 		break;
 	default:
 		return 0;
@@ -225,6 +230,17 @@ static const char *parse_number(const struct field *field, const char *text, boo
 	if (field->type == FIELD_RATE && value == 0 && strcmp(text, "0") != 0)
 		return " (less than one byte per second; 0 means no limit)";
 	store_number(field, value, place);
+	return NULL;
+}
+
+static const char *parse_table(const char *text, uint32_t *ret_table)
+{
+	uint64_t value = ROUTE_TABLE_MAIN;
+	const char *hint = strcmp(text, "main") == 0 ? NULL : scalar_parse_integer(text, &value);
+
+	if (hint || value == 0 || value > UINT32_MAX || value == ROUTE_TABLE_LOCAL)
+		return hint ? hint : "";
+	*ret_table = (uint32_t)value;
 	return NULL;
 }
 
@@ -342,6 +358,8 @@ static const char *parse_scalar(const struct field *field, const char *text, boo
 		return store_text(scalar_check_interface(text), text, place);
 	case FIELD_DEVICE:
 		return store_text(check_device(text), text, place);
+	case FIELD_TABLE:
+		return parse_table(text, place);
 	case FIELD_PATTERN:
 		return store_text(check_pattern(text), text, place);
 	case FIELD_INTERFACES:
@@ -455,6 +473,12 @@ void field_format(const struct field *field, const void *place, char ret_text[FI
 	case FIELD_DURATION:
 		scalar_format_duration(field_number(field, place), ret_text);
 		break;
+	case FIELD_TABLE:
+		if (field_number(field, place) == ROUTE_TABLE_MAIN)
+			snprintf(ret_text, FIELD_TEXT_SIZE_BYTES, "main");
+		else
+			snprintf(ret_text, FIELD_TEXT_SIZE_BYTES, "%" PRIu64, field_number(field, place));
+		break;
 	case FIELD_BOOL:
 		snprintf(ret_text, FIELD_TEXT_SIZE_BYTES, "%s", field_number(field, place) ? "true" : "false");
 		break;
@@ -513,6 +537,7 @@ static bool value_is_there(const struct field *field, const char *place)
 {
 	switch (field->type) {
 	case FIELD_INTEGER:
+	case FIELD_TABLE:
 		return field_number(field, place) != 0;
 	case FIELD_IPV4:
 		return *(const uint32_t *)(const void *)place != 0;

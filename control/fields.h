@@ -35,6 +35,7 @@ enum field_type {
 	FIELD_INTERFACES, /* interface names, "veth-w*" */
 	FIELD_PATH,	  /* absolute; char [MODEL_PATH_SIZE_BYTES] */
 	FIELD_ENDPOINT, /* of another posternd's API, "unix:/path" or "https://192.0.2.1:9465"; char [MODEL_PATH_SIZE_BYTES] */
+	FIELD_TABLE, /* of the kernel's routes; uint32_t, 0: none */
 };
 
 #define FIELD_NOWHERE UINT32_MAX

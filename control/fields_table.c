@@ -115,6 +115,23 @@ static const struct field outside_fields[] = {
 SECTION(outside_section, "gateway.outside", outside_fields, struct model_gateway, FIELD_NOWHERE,
 	"The port that translated traffic leaves by.");
 
+static const struct field announce_fields[] = {
+	{.key = "table",
+		.type = FIELD_TABLE,
+		.default_text = "main",
+		VALUE(struct model_announce, table),
+		.doc = "The kernel's routing table that the routes stand in."},
+	{.key = "draining",
+		.type = FIELD_BOOL,
+		.default_text = "false",
+		VALUE(struct model_announce, draining),
+		.doc = "Whether the gateway as a whole is to lose its traffic: true withdraws all routes, and everything "
+		       "else goes on."},
+};
+SECTION(announce_section, "gateway.announce", announce_fields, struct model_announce, FIELD_NOWHERE,
+	"Present: each egress IP in force is a route of the kernel (blackhole, protocol 133, metric 133), for BIRD or FRR "
+	"to redistribute. The routes go when the gateway does not serve.");
+
 static const struct field gateway_fields[] = {
 	{.key = "inside", MAP_INLINE(inside_section), .doc = "The inside port."},
 	{.key = "outside", MAP_INLINE(outside_section), .doc = "The outside port."},
@@ -124,6 +141,12 @@ static const struct field gateway_fields[] = {
 		.default_text = "deny",
 		VALUE(struct model_gateway, hairpin),
 		.doc = "Whether a workspace may reach another one's egress IP; allowed, it goes through both NATs."},
+	{.key = "announce",
+		.type = FIELD_MAP,
+		.section = &announce_section,
+		.default_text = "",
+		VALUE_OPTIONAL(struct model_gateway, announce, announce.present),
+		.doc = "How egress IPs get known to routing daemons; {} for the defaults. Without it they are not."},
 };
 SECTION(gateway_section, "gateway", gateway_fields, struct model_gateway, FIELD_NOWHERE,
 	"Present on a host that translates. Changing a port needs a restart of postern-dataplane.");

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "control/apply_announce.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/rib.h"
@@ -163,6 +164,7 @@ void health_check(const struct daemon *daemon, struct health *ret_health)
 	health.ready = daemon->config.desired != NULL && serving.count == 0 && health.reasons.count == before;
 	problems_clear(&serving);
 	check_guard(daemon, &health.reasons);
+	apply_announce_health(daemon, &health.reasons);
 	take_all(&health.reasons, &daemon->metrics_problems);
 	take_all(&health.reasons, &daemon->watch_problems);
 	take_all(&health.notes, &daemon->config.warnings);

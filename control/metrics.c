@@ -52,8 +52,15 @@ static void write_config(const struct daemon *daemon, struct metrics_text *text)
 	metrics_family(text, "postern_policy_generation", "gauge", "Generation of the policy, wanted and in force.");
 	metrics_sample(text, "postern_policy_generation", "state=\"desired\"", apply->desired_generation);
 	metrics_sample(text, "postern_policy_generation", "state=\"acknowledged\"", apply->acknowledged_generation);
+	metrics_family(text, "postern_announced_routes", "gauge",
+		"Egress IPs as routes of the kernel for routing daemons, wanted now and there.");
+	metrics_sample(text, "postern_announced_routes", "state=\"desired\"", daemon->announce.announce.desired_count);
+	metrics_sample(text, "postern_announced_routes", "state=\"actual\"", daemon->announce.announce.actual_count);
+	single(text, "postern_announced_routes_corrections_total", "counter",
+		"Announcements that somebody else had removed or added, and that were put right.",
+		daemon->announce.announce.corrections);
 	single(text, "postern_netlink_resyncs_total", "counter",
-		"Times that the kernel's tables had to be read again as a whole.", rib_resync_count(daemon->rib));
+		"Times that the kernel's tables had to be read again as a whole.", rib_resync_count(daemon->rib) + daemon->announce.announce.resyncs);
 	single(text, "postern_reconcile_errors_total", "counter",
 		"Attempts to bring the dataplane, the classifier or the kernel in line that failed.",
 		apply->reconcile_errors + rib_error_count(daemon->rib));

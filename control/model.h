@@ -86,6 +86,12 @@ struct model_port {
 	uint32_t queues;		     /* default 1 */
 };
 
+struct model_announce {
+	bool present;
+	uint32_t table;
+	uint32_t draining; /* 0 or 1 */
+};
+
 struct model_gateway {
 	bool present;
 	struct model_port ports[PORT_COUNT];
@@ -94,6 +100,7 @@ struct model_gateway {
 	struct model_cidr *trusted_vteps;
 	size_t trusted_vtep_count;
 	uint32_t hairpin; /* enum policy_hairpin */
+	struct model_announce announce;
 };
 
 struct model_worker {

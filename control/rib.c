@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "control/kernel_routes.h"
 #include "control/neighbour.h"
 #include "control/rib_dump.h"
 
@@ -250,6 +251,15 @@ static int rib_notified(struct nl_msg *message, void *context)
 		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
+		if (nlmsg_valid_hdr(header, sizeof(struct rtmsg)) &&
+			((struct rtmsg *)nlmsg_data(header))->rtm_protocol == KERNEL_ROUTE_PROTOCOL)
+			rib->handlers->own_routes_changed(rib->context);
+		else
+			dirty = RIB_DIRTY_ROUTES;
+		break;
+	case RTM_NEWNEXTHOP:
+	case RTM_DELNEXTHOP:
+		/* Routes that use the object change, or go, without a word of their own. */
 		dirty = RIB_DIRTY_ROUTES;
 		break;
 	case RTM_NEWNEIGH:
@@ -277,6 +287,7 @@ static void rib_readable(evutil_socket_t fd, short what, void *context)
 	rib->resync_count++;
 	rib->links_changed = true;
 	log_debug(rib->log, "netlink notifications were lost, reading everything again: %s", nl_geterror(error));
+	rib->handlers->own_routes_changed(rib->context);
 	rib_schedule(rib, RIB_DIRTY_ALL);
 }
 
@@ -297,8 +308,8 @@ static int rib_open_sockets(struct rib *rib)
 	if (error == 0)
 		error = nl_connect(rib->requests, NETLINK_ROUTE);
 	if (error == 0)
-		error = nl_socket_add_memberships(
-			rib->events, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_NEIGH, 0);
+		error = nl_socket_add_memberships(rib->events, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE,
+			RTNLGRP_NEIGH, RTNLGRP_NEXTHOP, 0);
 	if (error == 0)
 		error = nl_socket_set_nonblocking(rib->events);
 	if (error == 0 && setsockopt(nl_socket_get_fd(rib->events), SOL_SOCKET, SO_RCVBUFFORCE, &size_bytes,

@@ -20,10 +20,14 @@
 struct event_base;
 struct rib;
 
-/* `adjacency`: the snapshot has changed; rib_block() has it. `links`: some link came, went or changed. */
+/*
+ * `adjacency`: the snapshot has changed; rib_block() has it. `links`: some link came, went or changed. `own_routes`:
+ * something was done to routes of protocol postern, or may have been.
+ */
 struct rib_handlers {
 	void (*adjacency_changed)(void *context);
 	void (*links_changed)(void *context);
+	void (*own_routes_changed)(void *context);
 };
 
 enum status rib_open(struct event_base *base, const struct log *log, const struct rib_handlers *handlers, void *context,

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "control/kernel_routes.h"
+
 enum { ROUTE_TABLE_MAIN = 254, ARRAY_CAPACITY_MIN = 64 };
 
 static uint32_t address_of(const struct nl_addr *address)
@@ -127,13 +129,15 @@ int rib_dump_addresses(struct nl_sock *socket, struct rib_view *view)
 	return 0;
 }
 
-/* The first next hop that leaves by a port of ours and is alive. False: none, the route is no business of ours. */
-static bool route_take_next_hop(const struct rib_view *view, struct rtnl_route *from, struct rib_route *ret_route)
+/* The next hop from number `*next` on that leaves by a port of ours and is alive. False: no more. */
+static bool route_take_next_hop(
+	const struct rib_view *view, struct rtnl_route *from, int *next, struct rib_route *ret_route)
 {
 	int count = rtnl_route_get_nnexthops(from);
 
-	for (int i = 0; i < count; i++) {
-		struct rtnl_nexthop *next_hop = rtnl_route_nexthop_n(from, i);
+	while (*next < count) {
+		int order = (*next)++;
+		struct rtnl_nexthop *next_hop = rtnl_route_nexthop_n(from, order);
 		struct nl_addr *gateway = rtnl_route_nh_get_gateway(next_hop);
 		int port = port_of(view, rtnl_route_nh_get_ifindex(next_hop));
 
@@ -142,6 +146,7 @@ static bool route_take_next_hop(const struct rib_view *view, struct rtnl_route *
 		/* An IPv6 gateway of an IPv4 route (RTA_VIA) has no MAC in the IPv4 neighbours. */
 		if (rtnl_route_nh_get_via(next_hop) != NULL)
 			continue;
+		ret_route->order = (uint16_t)order;
 		ret_route->port = (uint8_t)port;
 		ret_route->gateway = address_of(gateway);
 		ret_route->kind = ret_route->gateway != 0 ? RIB_ROUTE_GATEWAY : RIB_ROUTE_CONNECTED;
@@ -150,14 +155,16 @@ static bool route_take_next_hop(const struct rib_view *view, struct rtnl_route *
 	return false;
 }
 
-static bool route_read(const struct rib_view *view, struct rtnl_route *from, struct rib_route *ret_route)
+/* `next`: 0 at first; then again for the route's further next hops, until it is false. */
+static bool route_read(const struct rib_view *view, struct rtnl_route *from, int *next, struct rib_route *ret_route)
 {
 	struct rib_route route = {0};
 	struct nl_addr *destination = rtnl_route_get_dst(from);
 	uint32_t mtu_bytes = 0;
 
+	/* Our own announcements lead nowhere, and must not shadow a route. */
 	if (rtnl_route_get_family(from) != AF_INET || rtnl_route_get_table(from) != ROUTE_TABLE_MAIN ||
-		rtnl_route_get_tos(from) != 0)
+		rtnl_route_get_protocol(from) == KERNEL_ROUTE_PROTOCOL || rtnl_route_get_tos(from) != 0)
 		return false;
 	route.address = address_of(destination);
 	route.prefix_length_bits = destination != NULL ? (uint8_t)nl_addr_get_prefixlen(destination) : 0;
@@ -168,12 +175,14 @@ static bool route_read(const struct rib_view *view, struct rtnl_route *from, str
 		route.mtu_bytes = mtu_bytes;
 	switch (rtnl_route_get_type(from)) {
 	case RTN_UNICAST:
-		if (!route_take_next_hop(view, from, &route))
+		if (!route_take_next_hop(view, from, next, &route))
 			return false;
 		break;
 	case RTN_BLACKHOLE:
 	case RTN_UNREACHABLE:
 	case RTN_PROHIBIT:
+		if ((*next)++ > 0)
+			return false;
 		route.kind = RIB_ROUTE_UNREACHABLE;
 		break;
 	default:
@@ -183,31 +192,44 @@ static bool route_read(const struct rib_view *view, struct rtnl_route *from, str
 	return true;
 }
 
+struct route_list {
+	struct rib_route *routes;
+	size_t count, capacity;
+};
+
+/* All next hops of one route. False: no memory. */
+static bool routes_take(const struct rib_view *view, struct rtnl_route *from, struct route_list *list)
+{
+	struct rib_route route;
+	int next = 0;
+
+	while (route_read(view, from, &next, &route)) {
+		if (!array_reserve((void **)&list->routes, list->count, &list->capacity, sizeof(*list->routes)))
+			return false;
+		list->routes[list->count++] = route;
+	}
+	return true;
+}
+
 int rib_dump_routes(struct nl_sock *socket, struct rib_view *view)
 {
-	struct rib_route *routes = NULL;
-	size_t count = 0, capacity = 0;
+	struct route_list list = {0};
 	struct nl_cache *cache;
 	int error = rtnl_route_alloc_cache(socket, AF_INET, 0, &cache);
 
 	if (error < 0)
 		return error;
 	for (struct nl_object *object = nl_cache_get_first(cache); object != NULL; object = nl_cache_get_next(object)) {
-		struct rib_route route;
-
-		if (!route_read(view, (struct rtnl_route *)object, &route))
-			continue;
-		if (!array_reserve((void **)&routes, count, &capacity, sizeof(*routes))) {
+		if (!routes_take(view, (struct rtnl_route *)object, &list)) {
 			nl_cache_free(cache);
-			free(routes);
+			free(list.routes);
 			return -NLE_NOMEM;
 		}
-		routes[count++] = route;
 	}
 	nl_cache_free(cache);
 	free(view->routes);
-	view->routes = routes;
-	view->route_count = count;
+	view->routes = list.routes;
+	view->route_count = list.count;
 	return 0;
 }
 

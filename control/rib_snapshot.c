@@ -32,7 +32,7 @@ static int neighbour_compare(const void *left, const void *right)
 	return 0;
 }
 
-/* Shortest prefix first, then address, then metric: the winner of a prefix is its first. */
+/* Shortest prefix first, then address, then metric, then the order of its next hops: the winner of a prefix is its first. */
 static int route_compare(const void *left, const void *right)
 {
 	const struct rib_route *a = left, *b = right;
@@ -43,7 +43,7 @@ static int route_compare(const void *left, const void *right)
 		return a->address < b->address ? -1 : 1;
 	if (a->metric != b->metric)
 		return a->metric < b->metric ? -1 : 1;
-	return 0;
+	return a->order < b->order ? -1 : a->order > b->order;
 }
 
 void rib_view_sort(struct rib_view *view)
@@ -208,6 +208,27 @@ static void builder_add_route(struct builder *builder, const struct rib_route *r
 	builder_add(builder, route->address, route->prefix_length_bits, port, next_hop_index);
 }
 
+/* Of the route's next hops by that port, `index` being the first: the first one that is resolved, or the first. */
+static const struct rib_route *view_best_next_hop(const struct rib_view *view, size_t index)
+{
+	const struct rib_route *first = &view->routes[index];
+
+	for (size_t i = index; i < view->route_count && first->kind == RIB_ROUTE_GATEWAY; i++) {
+		const struct rib_route *route = &view->routes[i];
+		const struct rib_neighbour *neighbour;
+
+		if (route->address != first->address || route->prefix_length_bits != first->prefix_length_bits ||
+			route->metric != first->metric)
+			break;
+		if (route->kind != RIB_ROUTE_GATEWAY || route->port != first->port)
+			continue;
+		neighbour = rib_view_neighbour(view, route->port, route->gateway);
+		if (neighbour != NULL && neighbour->resolved)
+			return route;
+	}
+	return first;
+}
+
 static void builder_add_routes(struct builder *builder)
 {
 	const struct rib_view *view = builder->view;
@@ -223,7 +244,7 @@ static void builder_add_routes(struct builder *builder)
 			if (route->kind != RIB_ROUTE_UNREACHABLE && route->port != port)
 				continue;
 			if (!builder_is_shadowed(builder, first, i, port))
-				builder_add_route(builder, route, port);
+				builder_add_route(builder, view_best_next_hop(view, i), port);
 		}
 	}
 }

@@ -8,7 +8,8 @@
  *    address 0: "ask for the destination", so that a silent neighbour never falls through to the default route;
  *  - a route by a gateway gives its next hop, resolved or not;
  *  - blackhole, unreachable and prohibit give ADJACENCY_UNREACHABLE on both ports.
- * Of the same prefix the smallest metric wins. Of several next hops (ECMP) the first usable one is taken.
+ * Of the same prefix the smallest metric wins. Of several next hops (ECMP) the first one whose neighbour is resolved is
+ * taken, or the first one; all of them are kept resolved, so another is at hand when its neighbour goes.
  */
 #ifndef POSTERN_CONTROL_RIB_SNAPSHOT_H
 #define POSTERN_CONTROL_RIB_SNAPSHOT_H
@@ -39,6 +40,7 @@ struct rib_route {
 	uint32_t gateway; /* RIB_ROUTE_GATEWAY */
 	uint32_t metric;
 	uint32_t mtu_bytes; /* 0: the port's */
+	uint16_t order;	    /* of a next hop among several of one route, from 0 */
 };
 
 struct rib_neighbour {

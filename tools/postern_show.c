@@ -198,6 +198,19 @@ static const char *source_text(const json_t *config)
 	return strcmp(source, "last-good") == 0 ? "the last good one, kept by posternd" : "nothing";
 }
 
+static void show_announce(const json_t *status, FILE *stream)
+{
+	const json_t *announce = json_object_get(status, "announce");
+	const char *state = text_of(announce, "state");
+
+	if (announce == NULL || strcmp(state, "off") == 0)
+		return;
+	fprintf(stream, "announce   %s   %lld of %lld egress IPs are routes in table %lld%s%s\n", state,
+		(long long)count_of(announce, "actual"), (long long)count_of(announce, "desired"),
+		(long long)count_of(announce, "table"), *text_of(announce, "reason") ? ": " : "",
+		text_of(announce, "reason"));
+}
+
 void show_status(const json_t *status, FILE *stream)
 {
 	const json_t *sessions = json_object_get(status, "sessions"), *host = json_object_get(status, "worker_host");
@@ -213,6 +226,7 @@ void show_status(const json_t *status, FILE *stream)
 	fprintf(stream, "config     %s   %s   in use: %s\n", text_of(config, "path"),
 		truth_of(config, "valid") ? "valid" : "NOT VALID", source_text(config));
 	show_dataplane(status, stream);
+	show_announce(status, stream);
 	if (sessions != NULL)
 		fprintf(stream, "sessions   %lld active of %lld, %.1f new a second, %lld created\n",
 			(long long)count_of(sessions, "active"), (long long)count_of(sessions, "limit"),

@@ -33,7 +33,7 @@ struct fixture {
 	struct log log;
 	struct rib *rib;
 	pid_t peer; /* holds the second namespace */
-	unsigned adjacency_count, links_count;
+	unsigned adjacency_count, links_count, own_routes_count;
 };
 
 static void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -64,7 +64,15 @@ static void on_links(void *context)
 	fixture->links_count++;
 }
 
-static const struct rib_handlers handlers = {.adjacency_changed = on_adjacency, .links_changed = on_links};
+static void on_own_routes(void *context)
+{
+	struct fixture *fixture = context;
+
+	fixture->own_routes_count++;
+}
+
+static const struct rib_handlers handlers = {
+	.adjacency_changed = on_adjacency, .links_changed = on_links, .own_routes_changed = on_own_routes};
 
 static void turn(struct fixture *fixture)
 {
@@ -263,13 +271,48 @@ static void a_route_change_is_seen(void **state)
 	WAIT_FOR(fixture, look(fixture, PORT_OUTSIDE, IP(203, 0, 113, 1)) == NULL);
 }
 
-static void a_multipath_route_gives_its_first_usable_next_hop(void **state)
+static void of_a_multipath_route_the_first_next_hop_that_answers_is_taken(void **state)
 {
 	struct fixture *fixture = *state;
 
 	lab_build(fixture);
-	run("ip route add 198.51.100.0/24 nexthop via 192.0.2.253 nexthop via 192.0.2.254");
-	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 253));
+	run("ip route add 198.51.100.0/24 nexthop via 192.0.2.250 nexthop via 192.0.2.254");
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 254));
+	run("nsenter -t %d -n ip address add 192.0.2.250/24 dev out_peer", (int)fixture->peer);
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 250));
+	assert_true(resolves(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)));
+}
+
+static void a_route_by_next_hop_objects_is_followed(void **state)
+{
+	struct fixture *fixture = *state;
+
+	lab_build(fixture);
+	run("ip nexthop add id 1 via 192.0.2.250 dev outside0");
+	run("ip nexthop add id 2 via 192.0.2.254 dev outside0");
+	run("ip nexthop add id 10 group 1/2");
+	run("ip route add 198.51.100.0/24 nhid 10");
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 254));
+	run("ip nexthop replace id 10 group 1");
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 250));
+	run("ip nexthop delete id 10");
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) != IP(192, 0, 2, 250));
+}
+
+static void routes_of_our_own_protocol_are_told_and_shadow_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned before;
+
+	lab_build(fixture);
+	run("ip route add 198.51.100.0/24 via 192.0.2.254");
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 7)) == IP(192, 0, 2, 254));
+	before = fixture->own_routes_count;
+	run("ip route add blackhole 198.51.100.7 metric 133 protocol 133");
+	WAIT_FOR(fixture, fixture->own_routes_count > before);
+	run("ip route add 198.51.101.0/24 via 192.0.2.254");
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 101, 1)) == IP(192, 0, 2, 254));
+	assert_int_equal(hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 7)), IP(192, 0, 2, 254));
 }
 
 static void a_link_that_goes_down_or_away_takes_its_routes(void **state)
@@ -343,7 +386,9 @@ int main(void)
 		RIB_TEST(gateways_and_vteps_are_resolved_without_traffic),
 		RIB_TEST(a_wanted_neighbour_is_resolved_only_inside_a_subnet),
 		RIB_TEST(a_route_change_is_seen),
-		RIB_TEST(a_multipath_route_gives_its_first_usable_next_hop),
+		RIB_TEST(of_a_multipath_route_the_first_next_hop_that_answers_is_taken),
+		RIB_TEST(a_route_by_next_hop_objects_is_followed),
+		RIB_TEST(routes_of_our_own_protocol_are_told_and_shadow_nothing),
 		RIB_TEST(a_link_that_goes_down_or_away_takes_its_routes),
 		RIB_TEST(a_flushed_neighbour_is_asked_for_again),
 		RIB_TEST(a_neighbours_new_mac_is_seen),

@@ -23,7 +23,7 @@ class Checks:
         self.rows = []
 
     def run(self):
-        outside = capture.Capture(self.lab.router, "gw0", "ip")
+        outside = capture.Capture(self.lab.router, "gw0", "ip and not tcp port 179")  # BGP is the hosts' own
         for worker in self.lab.workers.values():
             for check in (self.web, self.second_address, self.dns, self.ping, self.download):
                 self.record(worker, check)

@@ -26,6 +26,7 @@ class Configuration:
 
     def __init__(self, lab):
         self.workspaces = copy.deepcopy(topology.WORKSPACES)
+        self.gateway_lines = []  # more of the section `gateway`
         self.workers = {
             worker.name: (worker.interface, worker.workspace, worker.address) for worker in lab.workers.values()
         }
@@ -55,6 +56,7 @@ class Configuration:
                     "  inside: { interface: inside0, encapsulation: vxlan, trusted_vteps: [10.100.0.0/24] }",
                     "  outside: { interface: outside0 }",
                 ]
+                + self.gateway_lines
             )
             + "\n"
         )

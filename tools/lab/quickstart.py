@@ -5,6 +5,7 @@ import argparse
 import signal
 import sys
 
+import bgp
 import checks
 import postern
 import relay
@@ -28,6 +29,7 @@ def arguments():
     parser.add_argument("--build-dir", required=True)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--bgp", action="store_true")
     return parser.parse_args()
 
 
@@ -61,8 +63,18 @@ def main():
 def use(lab, options, tell):
     internet = services.Internet(lab)
     tell(f"lab {lab.id} is laid out: two workspaces with the same CIDR, their workers with the same address 10.0.0.5")
-    gateway = postern.Postern(lab, options.build_dir).start()
+    gateway = postern.Postern(lab, options.build_dir)
+    daemons = None
+    if options.bgp:
+        gateway.configuration.gateway_lines = ["  announce: {}"]
+        gateway.write_configurations()
+        daemons = bgp.Bgp(lab)
+    gateway.start()
     tell("postern-dataplane and both posternd are in force")
+    if daemons is not None:
+        system.wait_for("the router to learn the egress IPs by BGP", daemons.router_has, 30)
+        system.wait_for("the gateway to learn its default route by BGP", daemons.established, 30)
+        tell(f"BIRD: the router has by BGP {', '.join(sorted(daemons.router_has()))}")
     egress = {name: spec["egress"] for name, spec in gateway.configuration.workspaces.items()}
     report = checks.Checks(lab, internet, egress)
     held = report.run()

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's IPv4 routes that bear the protocol `postern` (133): what Postern announces, and what a control plane
+ * gives as mappings. Read by a dump that the kernel filters, so that a full table beside them costs nothing.
+ *
+ * Owner: who opened the socket. Thread: the event loop's; blocks for as long as the kernel answers. Host order.
+ */
+#ifndef POSTERN_CONTROL_KERNEL_ROUTES_H
+#define POSTERN_CONTROL_KERNEL_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct nl_sock;
+struct nlmsghdr;
+
+enum {
+	KERNEL_ROUTE_PROTOCOL = 133, /* postern, in rt_protos.d */
+	KERNEL_ROUTE_TABLE_MAIN = 254,
+	KERNEL_ROUTE_COUNT_MAX = 1000000,
+};
+
+struct kernel_route {
+	uint32_t table;
+	uint32_t address;
+	uint8_t prefix_length_bits;
+	uint8_t type; /* RTN_… */
+	uint32_t metric;
+	uint32_t source;	  /* preferred source address; 0: none */
+	uint32_t realm;		  /* of the destination; 0: none */
+	uint32_t interface_index; /* 0: none, or several */
+};
+
+struct kernel_routes {
+	struct kernel_route *routes; /* sorted by table, address, length, metric */
+	size_t count, capacity;
+};
+
+/* A connected socket of which the kernel checks dumps strictly, which is what makes it filter. NULL: no memory, or errno. */
+struct nl_sock *kernel_routes_open(void);
+
+/*
+ * Replaces `routes` by what the kernel has, or leaves them and returns libnl's (negative) error. `ret_resyncs` is
+ * counted up for every dump that changes interrupted and that was begun anew.
+ */
+int kernel_routes_read(struct nl_sock *socket, struct kernel_routes *routes, uint64_t *ret_resyncs);
+
+void kernel_routes_clear(struct kernel_routes *routes);
+
+/* One message of a dump or notification, of any content. False: it is no IPv4 route of the protocol. */
+bool kernel_route_parse(const struct nlmsghdr *header, struct kernel_route *ret_route);
+
+/* A blackhole for one address; 0 or libnl's error. Adding what is there, and removing what is not, are errors too. */
+int kernel_route_add(struct nl_sock *socket, uint32_t table, uint32_t address, uint32_t metric);
+int kernel_route_remove(struct nl_sock *socket, const struct kernel_route *route);
+
+#endif
