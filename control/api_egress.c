@@ -50,7 +50,7 @@ static void append_shared_ports(json_t *list, const struct daemon *daemon, const
 static void serve_list(struct daemon *daemon, struct api_request *request)
 {
 	const struct model_workspace *workspace = find_in_force(daemon, request->parameters[0]);
-	const char *if_none_match = api_request_field(request, HTTP_FIELD_IF_NONE_MATCH);
+	const char *if_none_match;
 	char etag[API_ETAG_SIZE_BYTES], fields[API_ANSWER_FIELDS_SIZE_BYTES];
 	json_t *list;
 
@@ -62,6 +62,7 @@ static void serve_list(struct daemon *daemon, struct api_request *request)
 	append_addresses(list, workspace->egress_ips, workspace->egress_ip_count, "active");
 	append_addresses(list, workspace->draining_ips, workspace->draining_ip_count, "draining");
 	append_shared_ports(list, daemon, workspace->id);
+	if_none_match = api_request_field(request, HTTP_FIELD_IF_NONE_MATCH);
 	api_etag(list, etag);
 	snprintf(fields, sizeof(fields), "ETag: %s\r\n", etag);
 	if (if_none_match != NULL && api_etag_matches(if_none_match, etag)) {
@@ -184,7 +185,7 @@ static void serve_delete(struct daemon *daemon, struct api_request *request)
 {
 	struct session_count sessions = {0};
 	struct api_change change = {0};
-	const char *force = api_request_query(request, "force");
+	const char *force;
 	char address_text[SCALAR_SIZE_BYTES];
 
 	if (!begin_change(daemon, request, &change, &sessions.address))
@@ -195,6 +196,7 @@ static void serve_delete(struct daemon *daemon, struct api_request *request)
 		json_decref(change.wanted);
 		return;
 	}
+	force = api_request_query(request, "force");
 	sessions_view_scan(&daemon->sessions, session_is_of, session_count_one, &sessions);
 	if (sessions.count > 0 && (force == NULL || strcmp(force, "1") != 0)) {
 		api_answer_error(request, 409,

@@ -31,12 +31,13 @@ static void serve_one(struct daemon *daemon, struct api_request *request)
 {
 	const struct model_workspace *workspace = find_or_answer(daemon, request);
 	char source[SOURCE_TEXT_SIZE_BYTES], etag[API_ETAG_SIZE_BYTES], fields[API_ANSWER_FIELDS_SIZE_BYTES];
-	const char *if_none_match = api_request_field(request, HTTP_FIELD_IF_NONE_MATCH);
+	const char *if_none_match;
 	json_t *config;
 
 	if (workspace == NULL)
 		return;
 	config = model_workspace_json(workspace);
+	if_none_match = api_request_field(request, HTTP_FIELD_IF_NONE_MATCH);
 	api_etag(config, etag);
 	snprintf(fields, sizeof(fields), "ETag: %s\r\n", etag);
 	if (if_none_match != NULL && api_etag_matches(if_none_match, etag)) {
