@@ -7,12 +7,14 @@ usage: build_fuzz.py CLANG SOURCE_ROOT OUTPUT_DIRECTORY DEPFILE
 import concurrent.futures
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 TARGETS = ("packet", "policy", "adjacency", "operations")
 PROGRAMS = ("simulator.c", "exhaustive.c", "image.c", "sabotage.c", "fuzz_corpus.c")
 SANITIZE = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all"]
+CACHE = ["ccache"] if shutil.which("ccache") else []
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-fno-strict-aliasing", "-fno-omit-frame-pointer"]
 
 
@@ -34,7 +36,7 @@ def main():
     sources = sorted((root / "dataplane/nat").glob("*.c"))
     sources += [path for path in sorted((root / "tests/sim").glob("*.c")) if path.name not in PROGRAMS]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(lambda path: run([clang, *flags, "-c", str(path.relative_to(root)), "-o",
+        list(pool.map(lambda path: run([*CACHE, clang, *flags, "-c", str(path.relative_to(root)), "-o",
                                         str(objects / (path.stem + ".o"))], root), sources))
         common = [str(objects / (path.stem + ".o")) for path in sources if not path.stem.startswith("fuzz_")]
         list(pool.map(lambda name: run([clang, "-fsanitize=fuzzer,address,undefined", *common,

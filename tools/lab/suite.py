@@ -108,7 +108,7 @@ class Suite:
         """Builds; that is one point. False when it failed."""
         began = time.monotonic()
         output, code, timed_out = self.execute(
-            [os.path.join(ROOT, "tools/lab/build"), directory, *options], BUILD_TIMEOUT_S, environment
+            [os.path.join(ROOT, "tools/lab/build"), "--tests", directory, *options], BUILD_TIMEOUT_S, environment
         )
         good = code == 0 and not timed_out
         self.record(f"build {name}", tap.Judgement(int(good), int(not good), 0, []), output, time.monotonic() - began)
