@@ -8,6 +8,7 @@ static const struct api_route *const tables[] = {
 	api_config_routes,
 	api_workspaces_routes,
 	api_egress_routes,
+	api_gateways_routes,
 };
 
 const struct api_routes api_routes = {.tables = tables, .count = sizeof(tables) / sizeof(tables[0])};

@@ -13,8 +13,13 @@
 extern const struct api_routes api_routes;
 
 /* One table per noun, in control/api_NOUN.c. */
-extern const struct api_route api_status_routes[], api_sessions_routes[], api_refusals_routes[], api_config_routes[],
-	api_workspaces_routes[], api_egress_routes[];
+extern const struct api_route api_config_routes[];
+extern const struct api_route api_egress_routes[];
+extern const struct api_route api_gateways_routes[];
+extern const struct api_route api_refusals_routes[];
+extern const struct api_route api_sessions_routes[];
+extern const struct api_route api_status_routes[];
+extern const struct api_route api_workspaces_routes[];
 
 /* Of every route that changes something: see control/api_wait.h. */
 #define API_QUERY_WAIT "wait: 0 answers at once with 202, without waiting until the change is in force."

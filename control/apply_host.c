@@ -9,6 +9,7 @@
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/gateway_choice.h"
+#include "control/gateways.h"
 #include "control/rib.h"
 #include "control/state.h"
 #include "control/steer.h"
@@ -158,8 +159,11 @@ static size_t workspaces_fill(
 	const struct daemon *daemon, const struct model *model, struct classifier_workspace *ret_workspaces)
 {
 	const struct model_worker_host *host = &model->worker_host;
+	bool up[BPF_GATEWAY_COUNT_MAX];
 	size_t count = 0;
 
+	gateways_set(daemon->gateways, host->gateways, host->gateway_count, (host->flags & MODEL_GATEWAY_PROBE) != 0);
+	gateways_up(daemon->gateways, host->gateways, host->gateway_count, up);
 	for (size_t i = 0; i < model->workspace_count; i++) {
 		const struct model_workspace *workspace = &model->workspaces[i];
 		uint32_t index;
@@ -169,7 +173,13 @@ static size_t workspaces_fill(
 			continue;
 		ret_workspaces[count++] = (struct classifier_workspace){
 			.index = index,
-			.gateway = gateway_choose(workspace->id, host->gateways, NULL, host->gateway_count),
+			.gateway = gateway_choose(workspace->id, host->gateways, up, host->gateway_count),
+			.dscp_set = workspace->dscp != MODEL_DSCP_KEEP,
+			.dscp = workspace->dscp,
+			.packets_per_second = workspace->worker_rates.packets_per_second,
+			.packets_burst = workspace->worker_rates.packets_burst,
+			.bytes_per_second = workspace->worker_rates.bytes_per_second,
+			.bytes_burst = workspace->worker_rates.bytes_burst,
 			.rules = workspace->rules,
 			.rule_count = workspace->rule_count,
 			.default_deny = (workspace->flags & POLICY_WORKSPACE_DEFAULT_DENY) != 0,
@@ -236,6 +246,23 @@ void apply_host_classifier(struct daemon *daemon)
 	/* A worker host that is none any more has no workers: their interfaces are closed, as by any reload. */
 	if (classifier_ensure(daemon))
 		classifier_apply_model(daemon, basis->model);
+}
+
+void apply_host_gateways(struct daemon *daemon)
+{
+	const struct revision *basis = classifier_basis(daemon);
+	struct classifier_workspace *workspaces;
+	struct problems problems = {0};
+
+	if (basis == NULL || daemon->classifier == NULL || !daemon->apply.classifier_done)
+		return;
+	workspaces = calloc(basis->model->workspace_count + 1, sizeof(*workspaces));
+	if (workspaces == NULL || classifier_apply_workspaces(daemon->classifier, workspaces,
+					  workspaces_fill(daemon, basis->model, workspaces), &problems) != STATUS_OK)
+		daemon->apply.dirty = true;
+	log_problems(&daemon->log, LOG_LEVEL_WARNING, &problems);
+	problems_clear(&problems);
+	free(workspaces);
 }
 
 /* ---- steering ---- */

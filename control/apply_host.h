@@ -13,6 +13,8 @@ struct daemon;
 struct model;
 
 void apply_host_classifier(struct daemon *daemon);
+/* Another gateway is up or down: nothing but the workspaces' gateways changes. */
+void apply_host_gateways(struct daemon *daemon);
 void apply_host_steering(struct daemon *daemon);
 
 /* All addresses that the gateway owns, the draining ones and the shared pool's too; malloc'ed. NULL: no memory. */

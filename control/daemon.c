@@ -16,7 +16,9 @@
 #include "control/api_wait.h"
 #include "control/apply.h"
 #include "control/audit.h"
+#include "control/apply_host.h"
 #include "control/dataplane_client.h"
+#include "control/gateways.h"
 #include "control/health.h"
 #include "control/http_server.h"
 #include "control/metrics.h"
@@ -434,6 +436,8 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 	daemon_sample_rates(daemon);
 	daemon_renew(daemon);
 	apply_tick(daemon);
+	if (gateways_tick(daemon->gateways))
+		apply_host_gateways(daemon);
 	if (daemon->metrics_problems.count > 0 && daemon->config.desired != NULL)
 		daemon_listen(daemon);
 	api_wait_check(daemon);
@@ -551,6 +555,8 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 	if (status == STATUS_OK)
 		status = state_open(daemon->options.run_dir, &daemon->state, problems);
 	if (status == STATUS_OK)
+		status = gateways_open(&daemon->log, daemon->state, &daemon->gateways);
+	if (status == STATUS_OK)
 		status = rib_open(daemon->base, &daemon->log, &apply_rib_handlers, daemon, &daemon->rib, problems);
 	if (status != STATUS_OK)
 		return status;
@@ -622,6 +628,7 @@ void daemon_close(struct daemon *daemon)
 	problems_clear(&daemon->reasons_logged);
 	counters_view_close(&daemon->counters);
 	sessions_view_close(&daemon->sessions);
+	gateways_close(daemon->gateways);
 	state_close(daemon->state);
 	for (size_t i = 0; i < 3; i++) {
 		if (daemon->signals[i] != NULL)

@@ -30,6 +30,7 @@ struct classifier;
 struct dataplane_client;
 struct event;
 struct event_base;
+struct gateways;
 struct http_server;
 struct rib;
 struct state;
@@ -121,6 +122,7 @@ struct daemon {
 	struct watch *watch;
 	struct rib *rib;
 	struct dataplane_client *client; /* NULL: no gateway on this machine */
+	struct gateways *gateways;	 /* of the worker host */
 	struct classifier *classifier;	 /* NULL: no worker host, or it could not be opened */
 	struct api_endpoint *api_endpoint, *metrics_endpoint;
 	struct audit *audit;

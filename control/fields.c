@@ -104,6 +104,7 @@ void field_allowed_text(const struct field *field, char ret_text[FIELD_WHY_SIZE_
 		[FIELD_CIDR] = "must be an IPv4 prefix such as 10.0.0.0/16",
 		[FIELD_MAC] = "must be a unicast MAC address such as 02:00:00:00:00:05",
 		[FIELD_LISTEN] = "must be an address and port such as 127.0.0.1:9464, or off",
+		[FIELD_DSCP] = "must be keep or a code point of RFC 2474, 0..63",
 		[FIELD_PROTOCOL] = "must be any, tcp, udp, icmp or an IP protocol number, 1..255",
 		[FIELD_TABLE] = "must be main, or the number of a routing table, 1..4294967295, but 255 (local)",
 		[FIELD_PATTERN] = "must be a path such as conf.d/*.yaml, of 1 to 255 bytes, with wildcards (*, ?, []) "
@@ -338,6 +339,19 @@ static const char *store_text(const char *hint, const char *text, void *place)
 	return hint;
 }
 
+static const char *parse_dscp(const char *text, uint8_t *ret_dscp)
+{
+	uint64_t value = MODEL_DSCP_KEEP;
+	const char *hint = strcmp(text, "keep") == 0 ? NULL : scalar_parse_integer(text, &value);
+
+	if (hint)
+		return hint;
+	if (value > MODEL_DSCP_KEEP || (value == MODEL_DSCP_KEEP && strcmp(text, "keep") != 0))
+		return "";
+	*ret_dscp = (uint8_t)value;
+	return NULL;
+}
+
 static const char *parse_scalar(const struct field *field, const char *text, bool quoted, void *place)
 {
 	uint8_t *bytes = place;
@@ -377,6 +391,8 @@ static const char *parse_scalar(const struct field *field, const char *text, boo
 			text, place, (uint16_t *)(void *)(bytes + field->second_offset - field->offset));
 	case FIELD_PROTOCOL:
 		return scalar_parse_protocol(text, place);
+	case FIELD_DSCP:
+		return parse_dscp(text, place);
 	case FIELD_PORTS:
 		return scalar_parse_ports(text, place, (uint16_t *)place + 1);
 	default:
@@ -512,6 +528,12 @@ void field_format(const struct field *field, const void *place, char ret_text[FI
 		break;
 	case FIELD_PROTOCOL:
 		scalar_format_protocol(*bytes, ret_text);
+		break;
+	case FIELD_DSCP:
+		if (*bytes == MODEL_DSCP_KEEP)
+			snprintf(ret_text, FIELD_TEXT_SIZE_BYTES, "keep");
+		else
+			snprintf(ret_text, FIELD_TEXT_SIZE_BYTES, "%u", *bytes);
 		break;
 	case FIELD_PORTS:
 		scalar_format_ports(ports[0], ports[1], ret_text);

@@ -30,6 +30,7 @@ enum field_type {
 	FIELD_MAC,
 	FIELD_LISTEN, /* char [64]; the port, a uint16_t, at `second_offset` */
 	FIELD_PROTOCOL,
+	FIELD_DSCP, /* uint8_t; MODEL_DSCP_KEEP for the word keep */
 	FIELD_PORTS,	  /* two uint16_t */
 	FIELD_PATTERN,	  /* of file names; struct model_include */
 	FIELD_INTERFACES, /* interface names, "veth-w*" */

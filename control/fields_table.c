@@ -295,6 +295,30 @@ static const struct field worker_limit_fields[] = {
 		.default_text = "0",
 		VALUE(struct model_workspace, limits.worker_new_sessions_per_second),
 		.doc = "New sessions of one worker per second."},
+	{.key = "packets_per_second",
+		.type = FIELD_COUNT,
+		RANGE(0, UINT32_MAX),
+		.default_text = "0",
+		VALUE(struct model_workspace, worker_rates.packets_per_second),
+		.doc = "Packets of one worker per second, outbound; enforced on its host."},
+	{.key = "packets_burst",
+		.type = FIELD_COUNT,
+		RANGE(0, UINT32_MAX),
+		.default_text = "0",
+		VALUE(struct model_workspace, worker_rates.packets_burst),
+		.doc = "Packets that it may send at once; 0 means a tenth of a second's, and it is at least 64."},
+	{.key = "bytes_per_second",
+		.type = FIELD_RATE,
+		RANGE(0, 1000000000000u),
+		.default_text = "0",
+		VALUE(struct model_workspace, worker_rates.bytes_per_second),
+		.doc = "Bytes of one worker's IP packets per second, outbound; enforced on its host."},
+	{.key = "bytes_burst",
+		.type = FIELD_COUNT,
+		RANGE(0, UINT32_MAX),
+		.default_text = "0",
+		VALUE(struct model_workspace, worker_rates.bytes_burst),
+		.doc = "Bytes that it may send at once; 0 means a tenth of a second's, and it is at least 128 KiB."},
 };
 SECTION(worker_limits_section, "workspaces[].limits.worker", worker_limit_fields, struct model_workspace, FIELD_NOWHERE,
 	"What each worker of the workspace may use at most, so that one can not starve its fellows.");
@@ -395,7 +419,9 @@ static const struct field policy_fields[] = {
 		.doc = "Rules, the first match wins."},
 };
 SECTION(policy_section, "workspaces[].policy", policy_fields, struct model_workspace, FIELD_NOWHERE,
-	"Where the workspace's workers may connect to.");
+	"Where the workspace's workers may connect to. Gateways look at it when a session is created; worker hosts "
+	"whose "
+	"file has it refuse there what opens no session that is allowed.");
 
 static const struct field workspace_fields[] = {
 	{.key = "id",
@@ -466,6 +492,12 @@ static const struct field workspace_fields[] = {
 		       "applies to "
 		       "them too."},
 	{.key = "policy", MAP_INLINE(policy_section), .default_text = "", .doc = "Where its workers may connect to."},
+	{.key = "dscp",
+		.type = FIELD_DSCP,
+		.default_text = "keep",
+		VALUE(struct model_workspace, dscp),
+		.doc = "The DSCP of its workers' packets: theirs, or this one, which the tunnel to the gateway bears "
+		       "too."},
 };
 SECTION(workspace_section, "workspaces[]", workspace_fields, struct model_workspace,
 	offsetof(struct model_workspace, source), "A tenant.");
@@ -545,7 +577,9 @@ static const struct field worker_host_fields[] = {
 		.type = FIELD_IPV4,
 		RANGE(1, BPF_GATEWAY_COUNT_MAX),
 		LIST(struct model_worker_host, gateways, gateway_count),
-		.doc = "Underlay addresses of the gateways; VXLAN from elsewhere is dropped."},
+		.doc = "Underlay addresses of the gateways; VXLAN from elsewhere is dropped. Of several, each "
+		       "workspace "
+		       "uses one, chosen by its id, and another one while that is down."},
 	{.key = "device",
 		.type = FIELD_INTERFACE,
 		.default_text = "postern-vxlan",
@@ -567,6 +601,13 @@ static const struct field worker_host_fields[] = {
 		       "back "
 		       "from another network namespace keeps the alias that it was given there: say true only where "
 		       "none does."},
+	{.key = "gateway_probe",
+		.type = FIELD_BOOL,
+		.bit = MODEL_GATEWAY_PROBE,
+		.default_text = "true",
+		VALUE(struct model_worker_host, flags),
+		.doc = "Whether a gateway of several that no longer answers (TCP to port 9, each second, a reset is an "
+		       "answer) is not used until it answers again."},
 	{.key = "admission",
 		.type = FIELD_MAP,
 		.section = &admission_section,
@@ -645,7 +686,8 @@ static const struct field file_fields[] = {
 		LIST(struct model, includes, include_count),
 		.input_only = true,
 		.doc = "Further files, such as conf.d/*.yaml, read in the order of their names; a relative path starts "
-		       "at this file's directory. Each has workspaces and worker_host.workers alone, and at most 4 MiB. "
+		       "at this file's directory. Each has workspaces and worker_host.workers alone, and at most 4 "
+		       "MiB. "
 		       "Their directories must exist, and are watched."},
 	{.key = "gateway",
 		.type = FIELD_MAP,

@@ -61,6 +61,13 @@ struct model_vpc {
 	struct model_source source;
 };
 
+enum { MODEL_DSCP_KEEP = 64 };
+
+/* What the classifier lets one worker send; 0: no limit. A burst of 0: a tenth of a second's worth. */
+struct model_worker_rates {
+	uint64_t packets_per_second, packets_burst, bytes_per_second, bytes_burst;
+};
+
 struct model_workspace {
 	char id[ID_SIZE_BYTES];
 	uint32_t number; /* 0: none */
@@ -75,6 +82,8 @@ struct model_workspace {
 	uint32_t flags;			  /* enum policy_workspace_flags */
 	struct policy_timers timers;
 	struct policy_limits limits;
+	struct model_worker_rates worker_rates;
+	uint8_t dscp; /* 0..63 or MODEL_DSCP_KEEP */
 	struct policy_rule *rules;
 	size_t rule_count;
 	struct model_source source;
@@ -117,6 +126,7 @@ enum { MODEL_PATH_SIZE_BYTES = 256 }; /* of files that the configuration names *
 
 enum model_worker_host_flags {
 	MODEL_NETLINK_ALIAS = 1u << 0, /* a link's alias may make it a worker */
+	MODEL_GATEWAY_PROBE = 1u << 1, /* a gateway that does not answer is not used */
 };
 
 /* Where the gateway with that VTEP takes the names of the workers that it shall let through. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bpf/maps.h"
+#include "control/scalar.h"
 #include "control/shared_pool_file.h"
 #include "dataplane/contract/run_dir.h"
 
@@ -41,6 +42,7 @@ static const char last_good_name[] = "last-good.yaml";
 static const char api_name[] = "api.d";
 static const char indexes_name[] = "workspace-indexes.json";
 static const char shared_pool_name[] = "shared-pool.json";
+static const char gateways_down_name[] = "gateways-down";
 
 static bool write_all(int fd, const char *bytes, size_t length_bytes)
 {
@@ -278,6 +280,42 @@ bool state_has_last_good(const struct state *state)
 enum status state_save_last_good(struct state *state, const char *text, struct problems *problems)
 {
 	return state_replace(state, last_good_name, text, strlen(text), problems);
+}
+
+/* ---- gateways ---- */
+
+size_t state_load_gateways_down(const struct state *state, uint32_t *ret_addresses, size_t count_max)
+{
+	int fd = openat(state->directory_fd, gateways_down_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
+	char line[64];
+	size_t count = 0;
+
+	if (file == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	while (count < count_max && fgets(line, sizeof(line), file) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if (scalar_parse_ipv4(line, &ret_addresses[count]) == NULL)
+			count++;
+	}
+	fclose(file);
+	return count;
+}
+
+enum status state_save_gateways_down(
+	struct state *state, const uint32_t *addresses, size_t count, struct problems *problems)
+{
+	char text[BPF_GATEWAY_COUNT_MAX * SCALAR_SIZE_BYTES] = "", address[SCALAR_SIZE_BYTES];
+	size_t length = 0;
+
+	for (size_t i = 0; i < count && i < BPF_GATEWAY_COUNT_MAX; i++) {
+		scalar_format_ipv4(addresses[i], address);
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s\n", address);
+	}
+	return state_replace(state, gateways_down_name, text, length, problems);
 }
 
 /* ---- indexes ---- */

@@ -56,6 +56,11 @@ enum status state_release_workspace_indexes(struct state *state, struct problems
 /* Only looks; false: it has none. */
 bool state_find_workspace_index(const struct state *state, const char *workspace, uint32_t *ret_index);
 
+/* The gateways that an operator has taken down; lines that make no sense are left out. */
+size_t state_load_gateways_down(const struct state *state, uint32_t *ret_addresses, size_t count_max);
+enum status state_save_gateways_down(
+	struct state *state, const uint32_t *addresses, size_t count, struct problems *problems);
+
 /*
  * The shared pool's table. A file that is missing though there should be one, or can not be understood, gives an empty
  * table and a warning: it is no reason to stay away. Saving what is there already writes nothing.

@@ -15,6 +15,7 @@
 #include "control/status.h"
 #include "control/version.h"
 #include "tools/postern_client.h"
+#include "tools/postern_gateway.h"
 #include "tools/postern_show.h"
 
 enum { PATH_SIZE_BYTES = 1024, OPERANDS_ANY = -1, WATCH_INTERVAL_MAX_S = 3600 };
@@ -343,6 +344,11 @@ static int command_reload(const struct arguments *arguments)
 	return code;
 }
 
+static int command_gateway(const struct arguments *arguments)
+{
+	return postern_gateway(arguments->run_dir, arguments->json, arguments->operand_count, arguments->operands);
+}
+
 static int command_help(const struct arguments *arguments);
 
 static const struct command commands[] = {
@@ -361,6 +367,8 @@ static const struct command commands[] = {
 	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
 	{"reload", "reload [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
 		command_reload},
+	{"gateway", POSTERN_GATEWAY_USAGE, "the gateways of this worker host; use one no more, or again", OPERANDS_ANY,
+		command_gateway},
 	{"help", "help", "this", 0, command_help},
 };
 
