@@ -179,6 +179,8 @@ static void write_dataplane(const struct daemon *daemon, struct metrics_text *te
 		"Sessions ended because their worker, VPC or egress IP has gone.", total.sessions_stale);
 	single(text, "postern_packets_generated_total", "counter",
 		"Packets made by the gateway: ICMP errors, resets, further fragments.", total.generated);
+	single(text, "postern_packets_handed_over_total", "counter",
+		"Packets that came to one shard and were passed to the one that owns them.", total.handed_over);
 	single(text, "postern_packets_absorbed_total", "counter", "Packets that ended here by design.", total.absorbed);
 	single(text, "postern_packets_held", "gauge",
 		"Packets kept for later, such as fragments waiting for their first.", total.held);

@@ -24,6 +24,7 @@
 #include "dataplane/io/clock.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/forward.h"
+#include "dataplane/io/handover.h"
 #include "dataplane/io/options.h"
 #include "dataplane/io/port.h"
 #include "dataplane/io/region.h"
@@ -42,9 +43,6 @@ enum {
 
 	TICK_MS = 100, /* of the control loop */
 	TICKS_PER_PORT_WATCH = 10,
-	/* A flow reaches its peer in another shard only by a hand-over, which the core does not have yet: until then
-	 * one shard polls every queue. */
-	SHARD_COUNT_IN_USE_MAX = 1,
 };
 
 struct dataplane {
@@ -65,6 +63,7 @@ struct dataplane {
 
 	struct region policy, adjacency; /* the tables in force */
 	struct region shard_memory[SHARD_COUNT_MAX];
+	struct handover handover;
 	struct forward forwards[SHARD_COUNT_MAX];
 };
 
@@ -111,9 +110,13 @@ static bool shards_create(struct dataplane *dataplane, char *ret_text)
 		.recover = dataplane->sessions_kept,
 		.identities =
 			sessions_file_identities(&dataplane->sessions, dataplane->sessions.file->identities_active),
+		.hand_over = dataplane->shard_count > 1,
+		.all_counters = dataplane->counters.counters->shards,
 	};
 	uint32_t recovered = 0;
 
+	if (!handover_open(&dataplane->handover, dataplane->shard_count, ret_text))
+		return false;
 	if (dataplane->sessions_kept && dataplane->sessions.file->tick_origin_monotonic_ns <= now_ns)
 		config.origin_ns = dataplane->sessions.file->tick_origin_monotonic_ns;
 
@@ -142,6 +145,7 @@ static bool shards_create(struct dataplane *dataplane, char *ret_text)
 		forward->view = &dataplane->view;
 		forward->counters = config.counters;
 		forward->shard_index = i;
+		forward->handover = &dataplane->handover;
 		forward->idle_sleep_us = dataplane->options.idle_sleep_us;
 	}
 	explicit_bzero(&config, sizeof(config));
@@ -407,7 +411,7 @@ static bool dataplane_open(struct dataplane *dataplane, char *ret_text)
 {
 	const struct options *options = &dataplane->options;
 
-	dataplane->shard_count = RTE_MIN(rte_lcore_count() - 1, (unsigned)SHARD_COUNT_IN_USE_MAX);
+	dataplane->shard_count = RTE_MIN(rte_lcore_count() - 1, (unsigned)SHARD_COUNT_MAX);
 	if (dataplane->shard_count == 0) {
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES,
 			"one core is not enough: give the control thread and the shard one each, such as -l 0,1");
@@ -433,6 +437,7 @@ static bool dataplane_open(struct dataplane *dataplane, char *ret_text)
 static void dataplane_close(struct dataplane *dataplane)
 {
 	shards_stop(dataplane);
+	handover_close(&dataplane->handover);
 	ports_close(&dataplane->ports);
 	region_free(&dataplane->policy);
 	region_free(&dataplane->adjacency);

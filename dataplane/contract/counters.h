@@ -7,7 +7,7 @@
  * starts from 0 (`start_unix_ns` tells).
  *
  * Law, per shard, once the shard is quiescent:
- *     rx == tx + sum(drops) + held + handed_over + absorbed - generated
+ *     rx + taken_over == tx + sum(drops) + held + handed_over + absorbed - generated
  */
 #ifndef POSTERN_CONTRACT_COUNTERS_H
 #define POSTERN_CONTRACT_COUNTERS_H
@@ -18,13 +18,14 @@
 #include "dataplane/contract/policy.h"
 
 #define COUNTERS_MAGIC 0x434e5452u /* "CNTR" */
-#define COUNTERS_VERSION 1u
+#define COUNTERS_VERSION 2u
 
 /* X(name, "help"): of a shard as a whole. Gauges are marked. */
 #define SHARD_COUNTERS(X)                                                                                              \
 	X(loops, "iterations of the shard's loop")                                                                     \
 	X(busy_loops, "iterations that had packets")                                                                   \
 	X(handed_over, "packets passed to their owning shard")                                                         \
+	X(taken_over, "packets that other shards passed to this one")                                                  \
 	X(held, "packets kept for later: fragments waiting for their first (gauge)")                                   \
 	X(generated, "packets made by the gateway: ICMP errors, RSTs, further fragments")                              \
 	X(absorbed, "packets that ended here by design, such as a reassembled fragment")                               \

@@ -26,7 +26,7 @@ static uint32_t receive(struct forward *forward, const struct forward_queue *que
 static void send_flush(struct forward *forward, unsigned port_index)
 {
 	struct forward_send_buffer *buffer = &forward->send[port_index];
-	uint16_t port_id = forward->send_port_ids[port_index];
+	const struct forward_send_queue *queue = &forward->send_queues[port_index];
 	uint64_t total_bytes = 0, unsent_bytes = 0;
 	uint32_t sent = 0;
 
@@ -35,9 +35,13 @@ static void send_flush(struct forward *forward, unsigned port_index)
 	/* Before sending: what is sent is not ours any more. */
 	for (uint32_t i = 0; i < buffer->count; i++)
 		total_bytes += buffer->mbufs[i]->pkt_len;
+	if (queue->lock != NULL)
+		rte_spinlock_lock(&queue->lock->spin);
 	for (unsigned tries = 0; sent < buffer->count && tries < FORWARD_TX_TRIES; tries++)
-		sent += rte_eth_tx_burst(port_id, (uint16_t)forward->shard_index, &buffer->mbufs[sent],
-			(uint16_t)(buffer->count - sent));
+		sent += rte_eth_tx_burst(
+			queue->port_id, queue->queue_id, &buffer->mbufs[sent], (uint16_t)(buffer->count - sent));
+	if (queue->lock != NULL)
+		rte_spinlock_unlock(&queue->lock->spin);
 	for (uint32_t i = sent; i < buffer->count; i++) {
 		unsent_bytes += buffer->mbufs[i]->pkt_len;
 		nat_count_tx_full(forward->shard, burst_packet(buffer->mbufs[i])->in_port, 1);
@@ -58,6 +62,34 @@ static void send_add(struct forward *forward, const struct packet *packet)
 	if (UNLIKELY(buffer->count == FORWARD_BURST))
 		send_flush(forward, packet->out_port);
 	buffer->mbufs[buffer->count++] = mbuf;
+}
+
+/* What the ring has no room for is dropped and counted by where it came in. */
+static void hand_over_flush(struct forward *forward, uint32_t owner)
+{
+	struct forward_send_buffer *buffer = &forward->hand_over[owner];
+	uint32_t put;
+
+	if (buffer->count == 0)
+		return;
+	put = handover_put(forward->handover, forward->shard_index, owner, buffer->mbufs, buffer->count);
+	nat_count_handed_over(forward->shard, put);
+	for (uint32_t i = put; i < buffer->count; i++)
+		nat_count_handover_full(forward->shard, burst_packet(buffer->mbufs[i])->in_port, 1);
+	if (put < buffer->count)
+		rte_pktmbuf_free_bulk(&buffer->mbufs[put], buffer->count - put);
+	buffer->count = 0;
+}
+
+static void hand_over_add(struct forward *forward, const struct packet *packet)
+{
+	const uint32_t owner = packet->out_port;
+	struct forward_send_buffer *buffer = &forward->hand_over[owner];
+
+	CHECK(owner < forward->handover->shard_count && owner != forward->shard_index);
+	if (UNLIKELY(buffer->count == FORWARD_BURST))
+		hand_over_flush(forward, owner);
+	buffer->mbufs[buffer->count++] = burst_mbuf(packet);
 }
 
 struct packet *forward_spare(void *context)
@@ -82,6 +114,8 @@ static void forward_given(struct forward *forward)
 	while ((packet = nat_take(forward->shard)) != NULL) {
 		if (packet->verdict == PACKET_FORWARD)
 			send_add(forward, packet);
+		else if (packet->verdict == PACKET_HAND_OVER)
+			hand_over_add(forward, packet);
 		else
 			rte_pktmbuf_free(burst_mbuf(packet));
 	}
@@ -91,21 +125,16 @@ static void forward_flush(struct forward *forward)
 {
 	for (unsigned port_index = 0; port_index < PORT_COUNT; port_index++)
 		send_flush(forward, port_index);
+	for (uint32_t owner = 0; owner < forward->handover->shard_count; owner++)
+		hand_over_flush(forward, owner);
 }
 
-/* One batch of one queue. Returns whether there was one. */
-static bool forward_batch(
-	struct forward *forward, const struct forward_queue *queue, const struct nat_view *view, uint64_t now_ns)
+/* By the verdicts of a batch. */
+static void forward_verdicts(struct forward *forward, struct packet *const packets[], uint32_t count)
 {
-	struct packet *packets[FORWARD_BURST];
 	struct rte_mbuf *dropped[FORWARD_BURST];
 	uint32_t dropped_count = 0;
-	bool busy;
-	uint32_t count = receive(forward, queue, packets, &busy);
 
-	if (count == 0)
-		return busy;
-	nat_process(forward->shard, view, packets, count, now_ns);
 	for (uint32_t i = 0; i < count; i++) {
 		struct packet *packet = packets[i];
 
@@ -113,6 +142,8 @@ static bool forward_batch(
 			send_add(forward, packet);
 		else if (packet->verdict == PACKET_DROP)
 			dropped[dropped_count++] = burst_mbuf(packet);
+		else if (packet->verdict == PACKET_HAND_OVER)
+			hand_over_add(forward, packet);
 		else
 			CHECK(packet->verdict == PACKET_HELD);
 	}
@@ -120,7 +151,47 @@ static bool forward_batch(
 		rte_pktmbuf_free_bulk(dropped, dropped_count);
 	forward_given(forward);
 	forward_flush(forward);
+}
+
+/* One batch of one queue. Returns whether there was one. */
+static bool forward_batch(
+	struct forward *forward, const struct forward_queue *queue, const struct nat_view *view, uint64_t now_ns)
+{
+	struct packet *packets[FORWARD_BURST];
+	bool busy;
+	uint32_t count = receive(forward, queue, packets, &busy);
+
+	if (count == 0)
+		return busy;
+	nat_process(forward->shard, view, packets, count, now_ns);
+	forward_verdicts(forward, packets, count);
 	return true;
+}
+
+/* One batch from each other shard. Returns whether there was any. */
+static bool forward_taken(struct forward *forward, const struct nat_view *view, uint64_t now_ns)
+{
+	bool busy = false;
+
+	for (uint32_t from = 0; from < forward->handover->shard_count; from++) {
+		struct rte_mbuf *mbufs[FORWARD_BURST];
+		struct packet *packets[FORWARD_BURST];
+		uint32_t count;
+
+		if (from == forward->shard_index)
+			continue;
+		count = handover_take(forward->handover, from, forward->shard_index, mbufs, FORWARD_BURST);
+		if (count == 0)
+			continue;
+		for (uint32_t i = 0; i < count; i++) {
+			packets[i] = burst_packet(mbufs[i]);
+			rte_prefetch0(packets[i]->data);
+		}
+		nat_process_taken(forward->shard, view, packets, count, now_ns);
+		forward_verdicts(forward, packets, count);
+		busy = true;
+	}
+	return busy;
 }
 
 static void forward_idle(const struct forward *forward, uint32_t idle_loops)
@@ -149,6 +220,7 @@ static int forward_run(void *argument)
 
 		for (uint32_t i = 0; i < forward->queue_count; i++)
 			busy |= forward_batch(forward, &forward->queues[i], &view, now_ns);
+		busy |= forward_taken(forward, &view, now_ns);
 		nat_upkeep(forward->shard, &view, now_ns);
 		forward_given(forward);
 		forward_flush(forward);
@@ -166,16 +238,23 @@ static int forward_run(void *argument)
 	return 0;
 }
 
-void forward_set_ports(struct forward *forward, const struct ports *ports, uint32_t shard_count)
+void forward_set_ports(struct forward *forward, struct ports *ports, uint32_t shard_count)
 {
+	uint32_t dealt = 0;
+
 	forward->queue_count = 0;
 	forward->pool = ports->pool;
 	for (uint8_t port_index = 0; port_index < PORT_COUNT; port_index++) {
-		const struct port *port = &ports->ports[port_index];
+		struct port *port = &ports->ports[port_index];
+		const uint16_t send_queue = (uint16_t)(forward->shard_index % port->queue_count);
 
-		forward->send_port_ids[port_index] = port->id;
+		forward->send_queues[port_index] = (struct forward_send_queue){
+			.port_id = port->id,
+			.queue_id = send_queue,
+			.lock = port->queue_count < shard_count ? &port->send_locks[send_queue] : NULL,
+		};
 		for (uint16_t queue = 0; queue < port->queue_count; queue++) {
-			if (queue % shard_count != forward->shard_index)
+			if (dealt++ % shard_count != forward->shard_index)
 				continue;
 			CHECK(forward->queue_count < FORWARD_QUEUE_COUNT_MAX);
 			forward->queues[forward->queue_count++] = (struct forward_queue){

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A shard's thread: receive, translate, send, for ever. One lcore, nothing shared but the view and a flag; no
- * allocation, lock, log or system call of its own per packet.
+ * A shard's thread: receive, translate, send, for ever. One lcore, nothing shared but the view, a flag and, with several
+ * shards, the rings between them; no allocation, lock, log or system call of its own per packet.
+ *
+ * Queues: all receive queues of both ports are counted through and dealt to the shards in turns. A shard that has a
+ * transmit queue of its own uses that; where a port has fewer of them than there are shards, some share one, and take a
+ * lock for each burst.
  *
  * With nothing to do for FORWARD_IDLE_LOOPS loops it sleeps `idle_sleep_us` per loop, if that is not 0: on a machine of
  * two cores the kernel's side of AF_XDP needs the time, at the price of that much latency for the first packet.
@@ -15,6 +19,7 @@
 #include <stdint.h>
 
 #include "dataplane/io/clock.h"
+#include "dataplane/io/handover.h"
 #include "dataplane/io/port.h"
 #include "dataplane/io/view.h"
 #include "dataplane/nat/nat.h"
@@ -41,24 +46,31 @@ struct forward_send_buffer {
 	uint32_t count;
 };
 
+struct forward_send_queue {
+	uint16_t port_id, queue_id;  /* DPDK's */
+	struct port_send_lock *lock; /* NULL: no other shard sends by this queue */
+};
+
 struct forward {
 	struct nat_shard *shard;
 	struct counters_shard *counters; /* for the loop's own two */
 	const struct view *view;
 	struct forward_queue queues[FORWARD_QUEUE_COUNT_MAX];
 	uint32_t queue_count;
-	uint32_t shard_index;		    /* also the number of its transmit queue on each port */
-	uint16_t send_port_ids[PORT_COUNT]; /* DPDK's */
+	uint32_t shard_index;
+	struct forward_send_queue send_queues[PORT_COUNT];
 	struct forward_send_buffer send[PORT_COUNT];
-	struct rte_mempool *pool; /* of the ports' packets */
+	const struct handover *handover;
+	struct forward_send_buffer hand_over[SHARD_COUNT_MAX]; /* by the shard that owns them */
+	struct rte_mempool *pool;			       /* of the ports' packets */
 	uint32_t idle_sleep_us;
 	unsigned lcore_id;
 	uint32_t stop; /* control: wo, shard: ro */
 	struct clock clock;
 };
 
-/* Gives the shard its receive queues: queue q of each port goes to shard q modulo shard_count. */
-void forward_set_ports(struct forward *forward, const struct ports *ports, uint32_t shard_count);
+/* Gives the shard its queues, as said above. */
+void forward_set_ports(struct forward *forward, struct ports *ports, uint32_t shard_count);
 
 /* nat_config.spare, with a struct forward as context. Thread: the shard's. */
 struct packet *forward_spare(void *context);

@@ -18,8 +18,8 @@ static const char help_text[] =
 	"                       pure polling; 20 to 50 suits a small machine)\n"
 	"  --version, --help\n"
 	"\n"
-	"All other options go to DPDK's EAL, such as -l 2,3 (the first core is the control thread's) or\n"
-	"--vdev net_tap0. Unless given: cores are the first and the last that the process may use; memory is\n"
+	"All other options go to DPDK's EAL, such as -l 2,3 (the first core is the control thread's,\n"
+	"each further one runs a shard) or --vdev net_tap0. Unless given: cores are the first and the last that the process may use; memory is\n"
 	"huge pages without files (--in-memory) where the kernel has them free, else normal pages (--no-huge); PCI\n"
 	"devices are left alone but for those that -a or the policy names.\n";
 

@@ -24,7 +24,7 @@ enum {
 	RING_SIZE = 2048, /* what the AF_XDP driver uses for its own rings */
 	/* One queue of both ports holds at most 2 · (2048 receiving + 4096 sending), the rest is in work. */
 	POOL_PER_QUEUE_COUNT = 16384,
-	POOL_COUNT_MAX = 65536,
+	POOL_COUNT_MAX = 131072,
 	POOL_CACHE_COUNT = 512,
 	FRAME_OVERHEAD_BYTES = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
 };

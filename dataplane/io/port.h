@@ -14,9 +14,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <rte_spinlock.h>
+
 #include "dataplane/io/device.h"
 
 struct rte_mempool;
+
+/* For a transmit queue that several shards send by. */
+struct port_send_lock {
+	rte_spinlock_t spin;
+} __attribute__((aligned(64)));
 
 struct port {
 	uint16_t id; /* DPDK's */
@@ -28,6 +35,7 @@ struct port {
 	uint32_t xdp_program_id; /* 0: no AF_XDP port */
 	char driver[INTERFACE_NAME_SIZE_BYTES];
 	struct device device;
+	struct port_send_lock send_locks[SHARD_COUNT_MAX]; /* by transmit queue */
 };
 
 struct ports {

@@ -76,8 +76,10 @@ static bool within_rates(struct nat_shard *shard, const struct policy_tables *po
 	if (LIKELY((rates->packet_ns | rates->byte_ns_1024) == 0))
 		return true;
 	struct shard_workspace *state = shard_buckets(shard, policy, packet->workspace_slot);
-	return limits_take(&state->packet_ns, rates->packet_ns, shard->now_ns) &&
-	       limits_take(&state->byte_ns, rates->byte_ns_1024 * packet->ip_length_bytes / 1024, shard->now_ns);
+	const uint64_t sharers = shard_sharers(shard, packet->workspace_slot);
+	return limits_take(&state->packet_ns, rates->packet_ns * sharers, shard->now_ns) &&
+	       limits_take(
+		       &state->byte_ns, rates->byte_ns_1024 * packet->ip_length_bytes / 1024 * sharers, shard->now_ns);
 }
 
 void classify_batch(struct nat_shard *shard, struct batch *batch)

@@ -80,8 +80,9 @@ static enum drop_reason within_tallies(struct nat_shard *shard, const struct tab
 			       packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port, packet->protocol));
 	ret_tallies[0] = worker;
 	ret_tallies[1] = remote;
+	const uint64_t sharers = shard_sharers(shard, packet->workspace_slot);
 	if (worker == NULL || remote == NULL || worker->sessions >= workspace->worker_sessions_max ||
-		remote->sessions >= workspace->sessions_per_remote_max)
+		remote->sessions * sharers >= workspace->sessions_per_remote_max)
 		return DROP_LIMIT_SESSIONS;
 	if (packet->protocol == PROTOCOL_TCP && worker->half_open >= workspace->worker_half_open_max)
 		return DROP_LIMIT_HALF_OPEN;
@@ -95,15 +96,17 @@ static enum drop_reason within_limits(
 {
 	const struct table_workspace *workspace = &policy->workspaces[packet->workspace_slot];
 	struct shard_workspace *state = shard_buckets(shard, policy, packet->workspace_slot);
-	if (state->sessions >= workspace->sessions_max)
+	if (workspace->sessions_max != UINT32_MAX &&
+		shard_sessions_of(shard, packet->workspace_slot) >= workspace->sessions_max)
 		return DROP_LIMIT_SESSIONS;
+	const uint64_t sharers = shard_sharers(shard, packet->workspace_slot);
 	/* What is guaranteed to others and not taken up yet is not there to be borrowed. */
 	const uint64_t free_sessions = shard->sessions_max - shard->counters->sessions_active;
 	if (state->sessions >= state->guaranteed && free_sessions <= shard->guaranteed_unused)
 		return free_sessions == 0 ? DROP_SESSIONS_EXHAUSTED : DROP_LIMIT_SESSIONS;
-	if (packet->protocol == PROTOCOL_TCP && state->half_open >= workspace->half_open_max)
+	if (packet->protocol == PROTOCOL_TCP && state->half_open * sharers >= workspace->half_open_max)
 		return DROP_LIMIT_HALF_OPEN;
-	if (!limits_take(&state->session_ns, workspace->rates.new_session_ns, shard->now_ns))
+	if (!limits_take(&state->session_ns, workspace->rates.new_session_ns * sharers, shard->now_ns))
 		return DROP_LIMIT_SESSION_RATE;
 	return DROP_NONE;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dataplane/nat/bytes.h"
+#include "dataplane/nat/owner.h"
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
 
@@ -77,7 +78,8 @@ enum drop_reason fragment_owner(struct nat_shard *shard, struct packet *packet)
 {
 	uint64_t hash;
 	const uint32_t found = datagram_find(shard, packet, &hash);
-	if (found == INDEX_NONE || shard->fragments.datagrams[found].state != DATAGRAM_KNOWN)
+	if (found == INDEX_NONE || (shard->fragments.datagrams[found].state != DATAGRAM_KNOWN &&
+					   shard->fragments.datagrams[found].state != DATAGRAM_AWAY))
 		return DROP_FRAGMENT;
 	packet->workspace_slot = shard->fragments.datagrams[found].workspace_slot;
 	return DROP_NONE;
@@ -195,6 +197,31 @@ static void drop_held(struct nat_shard *shard, struct datagram *datagram, enum d
 	}
 }
 
+/* From outside, at home: is it another shard's? The first one tells, and those that were held follow it. */
+static bool hand_on(struct nat_shard *shard, struct datagram *datagram, struct packet *packet)
+{
+	if (LIKELY(!shard->hand_over) || packet->in_port == PORT_INSIDE || !owner_has_ports(packet->protocol) ||
+		owner_of_packet(shard->shard_count, packet) != shard->shard_index)
+		return false;
+	if (packet->kind == PACKET_KIND_SESSION) {
+		const uint32_t owner = owner_of_first_fragment(shard->shard_count, packet);
+		if (owner == shard->shard_index)
+			return false;
+		datagram->state = DATAGRAM_AWAY;
+		datagram->owner = (uint8_t)owner;
+		/* Given after the batch, and so behind the first one. */
+		while (datagram->held_count > 0) {
+			struct packet *held = release(shard, datagram);
+			owner_hand_over(shard, held, owner);
+			shard_give(shard, held);
+		}
+	}
+	if (datagram->state != DATAGRAM_AWAY)
+		return false;
+	owner_hand_over(shard, packet, datagram->owner);
+	return true;
+}
+
 static enum drop_reason fragment_note(
 	struct nat_shard *shard, const struct policy_tables *policy, struct packet *packet)
 {
@@ -227,6 +254,8 @@ static enum drop_reason fragment_note(
 		datagram->units_total = (uint16_t)(first_unit + unit_count);
 	if (datagram->units_seen == datagram->units_total)
 		shard->fragments.deadlines[packet->datagram] = shard->now_tick; /* the next sweeps free its place */
+	if (hand_on(shard, datagram, packet))
+		return DROP_NONE;
 	if (packet->kind == PACKET_KIND_FRAGMENT && datagram->state == DATAGRAM_WAITING &&
 		!hold(shard, &policy->workspaces[packet->workspace_slot], datagram, packet))
 		return DROP_FRAGMENT_LIMIT;

@@ -11,6 +11,9 @@
  * fragment that overlaps what was seen is dropped, and one that overlaps in
  * part spoils the datagram (RFC 5722, RFC 3128, RFC 1858).
  *
+ * With several shards, fragments from outside meet at their home (owner.h). Where the first one's port says that another
+ * shard owns the session, they are handed over to it, the first one first; there they are fragments like any other.
+ *
  * Owner and thread: the shard's. Limits: below; full means a counted drop.
  */
 #ifndef POSTERN_NAT_FRAGMENT_H
@@ -28,7 +31,7 @@ enum {
 	DATAGRAM_UNITS = 65536 / 8,
 };
 
-enum datagram_state { DATAGRAM_FREE = 0, DATAGRAM_WAITING, DATAGRAM_KNOWN, DATAGRAM_SPOILT };
+enum datagram_state { DATAGRAM_FREE = 0, DATAGRAM_WAITING, DATAGRAM_KNOWN, DATAGRAM_SPOILT, DATAGRAM_AWAY };
 
 struct datagram {
 	uint32_t source, destination, vni; /* vni 0: from outside */
@@ -43,6 +46,7 @@ struct datagram {
 	uint32_t next_free;
 	uint16_t units_seen, units_total; /* total 0: the last fragment has not come */
 	uint8_t held_count;
+	uint8_t owner; /* AWAY: the shard that translates it */
 	struct packet *held[HELD_PER_DATAGRAM_MAX];
 	uint64_t seen[DATAGRAM_UNITS / 64];
 };

@@ -87,6 +87,12 @@ struct nat_config {
 	 */
 	bool recover;
 	const struct identities *identities; /* with `recover`: that process's, read by nat_shard_init() only */
+	/*
+	 * Several shards share the traffic: what another one owns (owner.h) gets the verdict PACKET_HAND_OVER. Else all
+	 * that comes is taken for this shard's, whatever shard_count says.
+	 */
+	bool hand_over;
+	const struct counters_shard *all_counters; /* hand_over: of all of them, by shard; read for the limits */
 	struct session *sessions;	 /* sessions_max records, zeroed or left by an
 					    earlier process, 64-byte aligned */
 	struct counters_shard *counters; /* zeroed */
@@ -125,11 +131,15 @@ struct nat_view {
 void nat_process(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[], uint32_t count,
 	uint64_t now_ns);
 
+/* The same for packets that another shard has handed over: they were received, and are counted so, there. */
+void nat_process_taken(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[],
+	uint32_t count, uint64_t now_ns);
+
 /*
  * Packets that the core hands over besides the batch: held ones that may go on
  * or have waited too long, and made ones. Call until NULL after nat_process()
- * and nat_upkeep(). The verdict is PACKET_FORWARD or PACKET_DROP (counted
- * already: free it).
+ * and nat_upkeep(). The verdict is PACKET_FORWARD, PACKET_DROP (counted
+ * already: free it) or PACKET_HAND_OVER.
  */
 struct packet *nat_take(struct nat_shard *shard);
 
@@ -140,6 +150,9 @@ void nat_upkeep(struct nat_shard *shard, const struct nat_view *view, uint64_t n
 /* Counters the caller feeds. */
 void nat_count_tx(struct nat_shard *shard, unsigned port, uint64_t packets, uint64_t bytes);
 void nat_count_tx_full(struct nat_shard *shard, unsigned in_port, uint64_t packets);
+/* What has been brought to its shard, and what its ring had no room for. */
+void nat_count_handed_over(struct nat_shard *shard, uint64_t packets);
+void nat_count_handover_full(struct nat_shard *shard, unsigned in_port, uint64_t packets);
 void nat_count_rx_drop(struct nat_shard *shard, unsigned in_port, enum drop_reason reason, uint64_t bytes);
 
 /* An address whose MAC was missing, oldest first; false when there is none. One

@@ -35,6 +35,7 @@ enum packet_verdict {
 	PACKET_DROP,	    /* free it; already counted under `drop_reason` */
 	PACKET_HELD,	    /* the core keeps it, descriptor and all; it comes back by
 			       nat_take() */
+	PACKET_HAND_OVER,   /* another shard's: bring it to shard `out_port`, there to nat_process_taken() */
 };
 
 struct packet {
@@ -43,7 +44,7 @@ struct packet {
 	uint16_t length_bytes;	 /* of the frame */
 	uint16_t headroom_bytes; /* writable bytes before `data` */
 	uint8_t in_port;	 /* in: enum port_index */
-	uint8_t out_port;	 /* out: enum port_index */
+	uint8_t out_port;	 /* out: enum port_index; PACKET_HAND_OVER: the shard */
 	uint8_t verdict;	 /* in: PACKET_PENDING; out: enum packet_verdict */
 	uint8_t drop_reason;	 /* out: enum drop_reason */
 

@@ -4,6 +4,7 @@
  * go on, under exactly one reason; some drops are answered (answer.c).
  *
  *   parse       every length is checked once, offsets are kept                                parse.c
+ *   owner       where there are several shards: what belongs to another one is handed over     owner.c
  *   classify    inside:  VTEP, VNI and inner source → VPC, workspace, worker                  classify.c
  *               outside: destination → egress IP and its workspace
  *   fragment    later fragments wait for their first one                                      fragment.c
@@ -14,7 +15,7 @@
  *   guard       by the bytes alone: its own workspace's egress IP, its own workspace's worker guard.c
  *   emit        next hop, link header, tunnel; in pieces where it does not fit                emit.c, split.c
  *
- * In every run: rx = tx + drops + held + handed_over + absorbed - generated.
+ * In every run: rx + taken_over = tx + drops + held + handed_over + absorbed - generated.
  */
 #include "dataplane/nat/fragment.h"
 #include "dataplane/nat/stages.h"
@@ -33,6 +34,8 @@ static void leave(struct nat_shard *shard, struct batch *batch)
 static void enter(struct nat_shard *shard, struct batch *batch)
 {
 	parse_batch(shard, batch);
+	if (UNLIKELY(shard->hand_over) && !batch->taken)
+		owner_batch(shard, batch);
 	classify_batch(shard, batch);
 	fragment_batch(shard, batch);
 	find_batch(shard, batch);
@@ -46,6 +49,7 @@ static void return_hairpins(struct nat_shard *shard, struct batch *batch)
 	batch->count = shard->hairpin_count;
 	memcpy(batch->live, shard->hairpins, batch->count * sizeof(batch->live[0]));
 	shard->hairpin_count = 0;
+	batch->taken = false; /* whose it is as a packet from outside is asked anew */
 	enter(shard, batch);
 	leave(shard, batch);
 }
@@ -68,33 +72,83 @@ static void leave_released(struct nat_shard *shard, struct batch *batch)
 	}
 }
 
-void nat_process(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[], uint32_t count,
-	uint64_t now_ns)
+static void process(struct nat_shard *shard, const struct nat_view *view, struct batch *batch)
+{
+	if (UNLIKELY(view->policy == NULL)) {
+		for (uint32_t i = 0; i < batch->count; i++)
+			shard_drop(shard, batch->live[i], DROP_NO_POLICY);
+		return;
+	}
+	shard_guarantees(shard, view->policy);
+	enter(shard, batch);
+	leave(shard, batch);
+	return_hairpins(shard, batch);
+	leave_released(shard, batch);
+}
+
+/*
+ * A fragment that was held by this call, and whose first one came in the same batch, has its verdict now, and the caller
+ * sees it there: it must not be given a second time.
+ */
+static void given_once(struct nat_shard *shard, uint32_t given_from, struct packet *const packets[], uint32_t count)
+{
+	uint32_t kept = given_from;
+	for (uint32_t at = given_from; at != shard->given_head; at++) {
+		struct packet *packet = shard->given[at % GIVEN_SIZE];
+		uint32_t i = 0;
+		while (i < count && packets[i] != packet)
+			i++;
+		if (i == count)
+			shard->given[kept++ % GIVEN_SIZE] = packet;
+	}
+	shard->given_head = kept;
+}
+
+static inline struct batch batch_begin(
+	struct nat_shard *shard, const struct nat_view *view, uint32_t count, uint64_t now_ns)
 {
 	CHECK(count <= NAT_BATCH_MAX);
 	shard_set_time(shard, now_ns);
-	struct batch batch = {
-		.policy = view->policy, .adjacency = view->adjacency, .count = count, .ended = shard->ended};
 	shard_routes_forget(shard);
+	return (struct batch){
+		.policy = view->policy, .adjacency = view->adjacency, .count = count, .ended = shard->ended};
+}
+
+void nat_process(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[], uint32_t count,
+	uint64_t now_ns)
+{
+	struct batch batch = batch_begin(shard, view, count, now_ns);
 	uint64_t packets_in[PORT_COUNT] = {}, bytes_in[PORT_COUNT] = {};
+	const uint32_t given_from = shard->given_head;
 	for (uint32_t i = 0; i < count; i++) {
 		struct packet *packet = packets[i];
 		packets_in[packet->in_port]++;
 		bytes_in[packet->in_port] += packet->length_bytes;
 		packet->workspace_slot = WORKSPACE_NONE;
 		batch.live[i] = packet;
-		if (UNLIKELY(view->policy == NULL))
-			shard_drop(shard, packet, DROP_NO_POLICY);
 	}
 	for (unsigned port = 0; port < PORT_COUNT; port++) {
 		shard->counters->ports[port].rx_packets += packets_in[port];
 		shard->counters->ports[port].rx_bytes += bytes_in[port];
 	}
-	if (UNLIKELY(view->policy == NULL))
-		return;
-	shard_guarantees(shard, view->policy);
-	enter(shard, &batch);
-	leave(shard, &batch);
-	return_hairpins(shard, &batch);
-	leave_released(shard, &batch);
+	process(shard, view, &batch);
+	if (UNLIKELY(shard->given_head != given_from))
+		given_once(shard, given_from, packets, count);
+}
+
+void nat_process_taken(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[],
+	uint32_t count, uint64_t now_ns)
+{
+	struct batch batch = batch_begin(shard, view, count, now_ns);
+	const uint32_t given_from = shard->given_head;
+	batch.taken = true;
+	shard->counters->taken_over += count;
+	for (uint32_t i = 0; i < count; i++) {
+		packets[i]->verdict = PACKET_PENDING;
+		packets[i]->workspace_slot = WORKSPACE_NONE;
+		batch.live[i] = packets[i];
+	}
+	process(shard, view, &batch);
+	if (UNLIKELY(shard->given_head != given_from))
+		given_once(shard, given_from, packets, count);
 }

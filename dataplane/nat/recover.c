@@ -5,6 +5,7 @@
  * earlier record, or makes no sense, is dropped: a kill can come between any two stores.
  */
 #include "dataplane/nat/identity.h"
+#include "dataplane/nat/owner.h"
 #include "dataplane/nat/ports.h"
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
@@ -22,7 +23,8 @@ static bool record_sound(const struct nat_shard *shard, const struct session *se
 	return session->created_policy <= sequence && session->workspace_slot < WORKSPACE_COUNT_MAX &&
 	       session->egress_address != 0 &&
 	       (session->worker_slot < WORKER_COUNT_MAX || session->worker_slot == SESSION_NO_WORKER) &&
-	       ports_mine(shard, session->egress_port, protocol);
+	       ports_mine(shard, session->egress_port, protocol) &&
+	       (!shard->hand_over || owner_of_session(shard->shard_count, session) == shard->shard_index);
 }
 
 static void record_free(struct nat_shard *shard, uint32_t index)

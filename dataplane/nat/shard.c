@@ -50,7 +50,8 @@ struct nat_shard *nat_shard_init(void *memory, const struct nat_config *config)
 	if (config->sessions_max < SESSIONS_MIN || config->sessions_max > SESSIONS_MAX || config->shard_count == 0 ||
 		config->shard_count > SHARD_COUNT_MAX || config->shard_index >= config->shard_count ||
 		config->origin_ns > config->now_ns || (config->recover && config->identities == NULL) ||
-		(uintptr_t)memory % 64 != 0 || (uintptr_t)config->sessions % 64 != 0)
+		(config->hand_over && config->all_counters == NULL) || (uintptr_t)memory % 64 != 0 ||
+		(uintptr_t)config->sessions % 64 != 0)
 		return NULL;
 	uint8_t *at = memory;
 	struct nat_shard *shard = memory;
@@ -61,6 +62,8 @@ struct nat_shard *nat_shard_init(void *memory, const struct nat_config *config)
 	shard->counters = config->counters;
 	shard->shard_index = config->shard_index;
 	shard->shard_count = config->shard_count;
+	shard->hand_over = config->hand_over;
+	shard->all_counters = config->all_counters;
 	index_init(&shard->inside, at, inside_buckets(config));
 	at += inside_buckets(config) * sizeof(struct index_bucket);
 	index_init(&shard->outside, at, outside_buckets(config));
@@ -133,6 +136,16 @@ void nat_count_tx(struct nat_shard *shard, unsigned port, uint64_t packets, uint
 void nat_count_tx_full(struct nat_shard *shard, unsigned in_port, uint64_t packets)
 {
 	shard->counters->drops[in_port][DROP_TX_FULL] += packets;
+}
+
+void nat_count_handed_over(struct nat_shard *shard, uint64_t packets)
+{
+	shard->counters->handed_over += packets;
+}
+
+void nat_count_handover_full(struct nat_shard *shard, unsigned in_port, uint64_t packets)
+{
+	shard->counters->drops[in_port][DROP_HANDOVER_FULL] += packets;
 }
 
 void nat_count_rx_drop(struct nat_shard *shard, unsigned in_port, enum drop_reason reason, uint64_t bytes)

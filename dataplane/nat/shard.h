@@ -36,6 +36,8 @@ struct shard_workspace {
 	uint32_t kinds[3][2];
 	/* Theoretical arrival times of the token buckets (GCRA, limits.h). */
 	uint64_t session_ns, packet_ns, byte_ns, answer_ns;
+	uint32_t sharers; /* shards that share its rates, as of sharers_tick (limits.h) */
+	uint32_t sharers_tick;
 };
 
 /* Which ports of one egress IP are taken towards one remote; only for remotes
@@ -130,6 +132,8 @@ struct nat_shard {
 				    done */
 	uint32_t stale_sequence; /* the policy that the check is for */
 	uint32_t shard_index, shard_count;
+	const struct counters_shard *all_counters; /* of all shards that share the traffic; others write them */
+	bool hand_over;	    /* what other shards own is theirs (owner.h); else all that comes is ours */
 	uint32_t recovered; /* sessions taken over from an earlier process */
 
 	struct tallies tallies;
@@ -160,6 +164,7 @@ struct batch {
 	const struct policy_tables *policy;
 	const struct adjacency_tables *adjacency;
 	uint32_t count;
+	bool taken;			    /* handed over by the shard that received it */
 	uint32_t ended;			    /* the shard's, when the batch was compacted last */
 	uint32_t removals;		    /* the shard's, when the sessions were looked up */
 	struct packet *live[NAT_BATCH_MAX]; /* those without a verdict */
@@ -209,6 +214,40 @@ static inline struct shard_workspace *shard_buckets(
 static inline uint32_t shard_random_below(struct nat_shard *shard, uint32_t bound)
 {
 	return (uint32_t)(((shard_random(shard) >> 32) * bound) >> 32);
+}
+
+/* Sessions of a workspace on all shards: exact, but for what the others do in this very moment. */
+static inline uint64_t shard_sessions_of(const struct nat_shard *shard, uint16_t workspace_slot)
+{
+	uint64_t sessions = shard->workspaces[workspace_slot].sessions;
+	if (LIKELY(!shard->hand_over))
+		return sessions;
+	for (uint32_t i = 0; i < shard->shard_count; i++)
+		if (i != shard->shard_index)
+			sessions += __atomic_load_n(
+				&shard->all_counters[i].workspaces[workspace_slot].sessions_active, __ATOMIC_RELAXED);
+	return sessions;
+}
+
+/*
+ * Among how many shards a workspace's rates are divided: this one, and those where it has sessions. Asked anew each
+ * tick, so that a workspace whose workers are all on one shard has all of its rate there.
+ */
+static inline uint32_t shard_sharers(struct nat_shard *shard, uint16_t workspace_slot)
+{
+	struct shard_workspace *workspace = &shard->workspaces[workspace_slot];
+	if (LIKELY(!shard->hand_over))
+		return 1;
+	if (workspace->sharers != 0 && workspace->sharers_tick == shard->now_tick)
+		return workspace->sharers;
+	workspace->sharers = 1;
+	workspace->sharers_tick = shard->now_tick;
+	for (uint32_t i = 0; i < shard->shard_count; i++)
+		if (i != shard->shard_index &&
+			__atomic_load_n(&shard->all_counters[i].workspaces[workspace_slot].sessions_active,
+				__ATOMIC_RELAXED) != 0)
+			workspace->sharers++;
+	return workspace->sharers;
 }
 
 /* Ends a packet. The caller takes it off the batch (its stage's loop keeps only

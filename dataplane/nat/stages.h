@@ -21,6 +21,9 @@ void parse_batch(struct nat_shard *shard, struct batch *batch);
  * from `data`. DROP_NONE: fine. */
 enum drop_reason parse_ipv4(struct packet *packet, uint32_t limit_bytes);
 
+/* owner.c: what another shard owns leaves the batch here, to be handed over. Only where shards share the traffic. */
+void owner_batch(struct nat_shard *shard, struct batch *batch);
+
 /* classify.c: whose packet is it, and may it go where it wants to? */
 void classify_batch(struct nat_shard *shard, struct batch *batch);
 

@@ -247,12 +247,12 @@ def dropped(port):
 
 
 def unaccounted(counters):
-    """rx - (tx + drops + held + handed over + absorbed - generated): the law says 0"""
+    """rx + taken over - (tx + drops + held + handed over + absorbed - generated): the law says 0"""
     ports = [counters["inside"], counters["outside"]]
     received = sum(port["rx"] for port in ports)
     sent = sum(port["tx"] for port in ports)
     drops = sum(count for port in ports for key, count in port.items() if key not in ("rx", "tx"))
-    kept = counters["held"] + counters["handed_over"] + counters["absorbed"] - counters["generated"]
+    kept = counters["held"] + counters["handed_over"] + counters["absorbed"] - counters["generated"] - counters["taken_over"]
     return received - sent - drops - kept
 
 

@@ -149,6 +149,41 @@ static void rfc4787_14_fragments_pass_in_any_order_both_ways(void **state)
 	assert_int_equal(fixture->counters->shards[0].held, 0);
 }
 
+/* As a kernel sends them: all at once, in any order, in one batch. */
+static void fragments_of_one_batch_come_out_once(void **state)
+{
+	struct fixture *fixture = *state;
+	for (unsigned i = 0; i < 6; i++) {
+		static struct frame frames[PIECES];
+		struct packet *packets[PIECES];
+		struct description of = datagram_out;
+		struct assembly assembly = {};
+		of.ip_id = (uint16_t)(500 + i);
+		for (unsigned piece = 0; piece < PIECES; piece++) {
+			frame_piece(&frames[piece], &of, orders[i][piece]);
+			packets[piece] = &frames[piece].packet;
+		}
+		nat_process(fixture->shard, &fixture->view, packets, PIECES, fixture->now_ns);
+		for (unsigned piece = 0; piece < PIECES; piece++)
+			assembly_add(&assembly, &frames[piece]);
+		assembly_check(&assembly);
+		assert_null(fixture_take(fixture));
+	}
+	/* A first one that is refused ends those that were held in the same batch, once too. */
+	static struct frame frames[PIECES];
+	struct packet *packets[PIECES];
+	struct description of = datagram_out;
+	of.destination = IP(10, 9, 9, 9);
+	for (unsigned piece = 0; piece < PIECES; piece++) {
+		frame_piece(&frames[piece], &of, PIECES - 1 - piece);
+		packets[piece] = &frames[piece].packet;
+	}
+	nat_process(fixture->shard, &fixture->view, packets, PIECES, fixture->now_ns);
+	assert_int_equal(frames[0].packet.verdict, PACKET_DROP);
+	assert_int_equal(frames[1].packet.verdict, PACKET_DROP);
+	assert_null(fixture_take(fixture));
+}
+
 static void e5_two_workspaces_fragments_with_the_same_tuple_and_id_never_meet(void **state)
 {
 	struct fixture *fixture = *state;
@@ -393,6 +428,7 @@ int main(void)
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	const struct CMUnitTest tests[] = {
 		TEST(rfc4787_14_fragments_pass_in_any_order_both_ways),
+		TEST(fragments_of_one_batch_come_out_once),
 		TEST(e5_two_workspaces_fragments_with_the_same_tuple_and_id_never_meet),
 		TEST(rfc6864_ids_of_two_workers_behind_one_ip_do_not_collide),
 		TEST(overlapping_fragments_spoil_their_datagram),

@@ -43,11 +43,11 @@ def expect(condition, what_was_seen):
 class Scene:
     """One lab with Postern in it, and the points that the test makes about it."""
 
-    def __init__(self, points, lab, build_dir):
+    def __init__(self, points, lab, build_dir, dataplane_options=postern.IDLE_SLEEP):
         self.points = points
         self.lab = lab
         self.internet = services.Internet(lab, SMALL_DOWNLOAD_BYTES)
-        self.postern = postern.Postern(lab, build_dir)
+        self.postern = postern.Postern(lab, build_dir, dataplane_options)
         self.acme = lab.workers["acme-w1"]
         self.globex = lab.workers["globex-w1"]
         points.on_failure = self.show_logs
@@ -158,12 +158,12 @@ def main(*stories):
 
 
 def tell(story, points):
-    """One story in its lab. What breaks it off is a failed point, and so is anything that the lab leaves behind."""
-    lab = topology.Lab(log_directory(story.__name__))
+    """One story in its lab, with the queues and options that its attributes ask for. What breaks it off is a failed point, and so is anything that the lab leaves behind."""
+    lab = topology.Lab(log_directory(story.__name__), queues=getattr(story, "queues", 1))
     scene = None
     try:
         lab.build()
-        scene = Scene(points, lab, sys.argv[1])
+        scene = Scene(points, lab, sys.argv[1], getattr(story, "dataplane_options", postern.IDLE_SLEEP))
         story(scene)
         points.point(f"{story.__name__}: the programs end with exit code 0 when asked to", end_well, scene.postern)
     except Exception as error:  # the points that were still to come have not been made

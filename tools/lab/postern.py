@@ -25,6 +25,7 @@ class Configuration:
     """What the two files say: who the workspaces are, and which workers the host has."""
 
     def __init__(self, lab):
+        self.queues = lab.queues
         self.workspaces = copy.deepcopy(topology.WORKSPACES)
         self.gateway_lines = []  # more of the section `gateway`
         self.workers = {
@@ -53,8 +54,9 @@ class Configuration:
                 self.head()
                 + [
                     "gateway:",
-                    "  inside: { interface: inside0, encapsulation: vxlan, trusted_vteps: [10.100.0.0/24] }",
-                    "  outside: { interface: outside0 }",
+                    "  inside: { interface: inside0, encapsulation: vxlan, trusted_vteps: [10.100.0.0/24], "
+                    f"queues: {self.queues} }}",
+                    f"  outside: {{ interface: outside0, queues: {self.queues} }}",
                 ]
                 + self.gateway_lines
             )

@@ -116,8 +116,9 @@ class Worker:
 class Lab:
     """A context manager: everything is removed at its end. `tell` gets progress lines."""
 
-    def __init__(self, log_dir=None, tell=lambda line: None):
+    def __init__(self, log_dir=None, tell=lambda line: None, queues=1):
         self.tell = tell
+        self.queues = queues  # of the gateway's two links, each way
         self.state = state.State(log_dir)
         self.id = self.state.id
         self.log_dir = self.state.log_dir
@@ -141,8 +142,8 @@ class Lab:
         self.gw = Namespace(self, "gw")
         self.router = Namespace(self, "router")
         self.inet = Namespace(self, "inet")
-        self.wire(self.host, "uplink0", self.gw, "inside0")
-        self.wire(self.gw, "outside0", self.router, "gw0")
+        self.wire(self.host, "uplink0", self.gw, "inside0", self.queues)
+        self.wire(self.gw, "outside0", self.router, "gw0", self.queues)
         self.wire(self.router, "inet0", self.inet, "eth0")
         self.host.ip(f"address add {HOST_VTEP}/24 dev uplink0")
         self.gw.ip(
@@ -169,9 +170,11 @@ class Lab:
         for workspace in WORKSPACES:
             self.add_worker(workspace, 1)
 
-    def wire(self, left, left_interface, right, right_interface):
+    def wire(self, left, left_interface, right, right_interface, queues=1):
+        # A veth's receive queue is the peer's transmit queue of that number, which the kernel picks by the flow.
+        each = f"numtxqueues {queues} numrxqueues {queues}"
         left.ip(
-            f"link add {left_interface} type veth peer name {right_interface} netns {right.name}",
+            f"link add {left_interface} {each} type veth peer name {right_interface} {each} netns {right.name}",
             f"link set {left_interface} up",
         )
         right.ip(f"link set {right_interface} up")
