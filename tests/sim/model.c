@@ -54,6 +54,8 @@ static void workspace_settings(struct model_workspace *of, struct random *random
 	if (random_one_in(random, 3))
 		of->limits.worker_half_open = 1 + random_below(random, 5);
 	if (random_one_in(random, 3))
+		of->limits.worker_new_sessions_per_second = 2 + 2 * random_below(random, 8);
+	if (random_one_in(random, 3))
 		of->limits.sessions_guaranteed = 100 + random_below(random, 400);
 	if (random_one_in(random, 3))
 		of->limits.fragments_held = 1 + random_below(random, 8);
@@ -237,6 +239,7 @@ const char *model_change(struct model *model, struct random *random, const struc
 	}
 	if (random_one_in(random, 3)) {
 		model->hairpin = !model->hairpin;
+		model->hairpin_ever = true;
 		return "hairpin between workspaces changes";
 	}
 	if (random_one_in(random, 2)) {

@@ -72,6 +72,7 @@ struct model {
 	uint32_t vtep_address;
 	uint16_t vxlan_port;
 	bool plain, hairpin; /* hairpin: also between workspaces */
+	bool hairpin_ever;   /* sessions of then go on */
 	uint64_t lives;
 };
 
@@ -129,7 +130,10 @@ bool model_portless(const uint8_t *ip);
 /* Has the workspace, or the workspace of that life, a record of the address? */
 bool model_owns(const struct model *model, uint32_t address, unsigned workspace);
 bool model_owns_life(const struct model *model, uint32_t address, uint64_t life);
-/* Is it who had sent it, by address, where a VPC lists some and is open to others? */
+/*
+ * Is it the same VPC, and one that is open to workers that it does not list? There a session that is older than the list
+ * belongs to whoever has the address; the oracle tells the younger ones.
+ */
 bool model_same_vpc(const struct model *model, const struct tag *tag, unsigned vpc);
 struct tag model_tag(const struct model *model, unsigned vpc, uint32_t address);
 

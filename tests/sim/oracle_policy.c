@@ -43,7 +43,8 @@ void oracle_policy(struct oracle *oracle, const struct policy_snapshot *snapshot
 	INHERIT(workers, policy_worker, POLICY_WORKERS,
 		now->address == then->address && oracle->vpcs[now->vpc_index] == before->vpcs[then->vpc_index])
 	for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++) {
-		oracle->allowances[i] = (struct allowance){oracle->workspaces[i], SECOND, SECOND, SECOND, SECOND};
+		oracle->allowances[i] =
+			(struct allowance){oracle->workspaces[i], SECOND, SECOND, SECOND, SECOND, SECOND};
 		for (uint32_t j = 0; j < COUNT(before, POLICY_WORKSPACES); j++)
 			if (before->workspaces[j] == oracle->workspaces[i])
 				oracle->allowances[i] = before->allowances[j];

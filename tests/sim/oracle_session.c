@@ -17,10 +17,13 @@ void oracle_time(struct oracle *oracle, uint64_t now_ns)
 	oracle->now_ns = (int64_t)now_ns;
 	for (uint32_t i = 0; i < ORACLE_RECORDS_MAX; i++) {
 		refill(&oracle->allowances[i].sessions, passed_ns);
+		refill(&oracle->allowances[i].sessions_least, passed_ns);
 		refill(&oracle->allowances[i].packets, passed_ns);
 		refill(&oracle->allowances[i].bytes, passed_ns);
 		refill(&oracle->allowances[i].answers, passed_ns);
 	}
+	for (uint32_t i = 0; i < oracle->pace_count; i++)
+		refill(&oracle->paces[i].sessions, passed_ns);
 }
 
 bool spend(int64_t *credit_ns, int64_t cost_ns)
@@ -268,13 +271,43 @@ static uint32_t promised(struct oracle *oracle)
 
 static bool tallied(const struct policy_limits *limits)
 {
-	return limits->sessions_per_remote != 0 || limits->worker_sessions != 0 || limits->worker_half_open != 0;
+	return limits->sessions_per_remote != 0 || limits->worker_sessions != 0 || limits->worker_half_open != 0 ||
+	       limits->worker_new_sessions_per_second != 0;
+}
+
+static int64_t *pace_of(struct oracle *oracle, const struct wire *wire, bool fresh)
+{
+	struct pace *pace = oracle->paces;
+	while (pace < oracle->paces + oracle->pace_count && (pace->vni != wire->vni || pace->inside != wire->source))
+		pace++;
+	if (pace == oracle->paces + PACES_MAX)
+		abort();
+	if (fresh || pace == oracle->paces + oracle->pace_count)
+		*pace = (struct pace){wire->vni, wire->source, SECOND};
+	if (pace == oracle->paces + oracle->pace_count)
+		oracle->pace_count++;
+	return &pace->sessions;
 }
 
 /* So many count, and so many more may still be counted though they are nobody's: then the core decides. */
 static bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason)
 {
 	return limit != 0 && (own >= limit || (own + remains >= limit && of->seen->reason == reason));
+}
+
+static bool spend_a_session(struct allowance *allowance, int64_t cost_ns, bool refused)
+{
+	if (cost_ns == 0)
+		return true;
+	if (allowance->sessions <= 0 || (allowance->sessions_least <= 0 && refused)) {
+		allowance->sessions = allowance->sessions_least;
+		return false;
+	}
+	if (allowance->sessions_least <= 0)
+		allowance->sessions_least = 1;
+	allowance->sessions -= cost_ns;
+	allowance->sessions_least -= cost_ns;
+	return true;
 }
 
 static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgement *of)
@@ -288,23 +321,34 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 	EACH_ENTRY (oracle, entry) {
 		const bool same = entry->tallied && entry->vni == wire->vni && entry->inside == wire->source;
 		count = entry->workspace == of->workspace ? &own : &remains;
-		count->all++;
-		count->half_open += half_open(entry);
 		if (count == &remains && alive(oracle, entry))
 			continue; /* another's, and his alone */
+		count->all++;
+		count->half_open += half_open(entry);
 		count->of_worker += same;
 		count->half_open_of_worker += same && half_open(entry);
 		count->to_remote += entry->tallied && entry->remote == wire->destination &&
 				    entry->remote_port == wire->destination_port && entry->protocol == wire->protocol;
 	}
+	struct allowance *allowance = allowance_of(oracle, of);
+	const int64_t new_ns = cost_ns(limits->new_sessions_per_second);
 	if (limits->sessions != 0 && own.all >= limits->sessions)
 		return DROP_LIMIT_SESSIONS;
+	/* What counts though it is nobody's has refused it here; or a limit of the worker has later, at a price. */
+	if (reached(of, limits->sessions, own.all, remains.all, DROP_LIMIT_SESSIONS)) {
+		allowance->sessions_least -= new_ns;
+		return DROP_LIMIT_SESSIONS;
+	}
 	const uint32_t free = oracle->config.sessions_max - oracle_session_count(oracle);
 	if (own.all >= limits->sessions_guaranteed / oracle->config.shard_count && free <= promised(oracle))
 		return free == 0 ? DROP_SESSIONS_EXHAUSTED : DROP_LIMIT_SESSIONS;
-	if (limits->half_open != 0 && tcp && own.half_open >= limits->half_open)
+	if (tcp && limits->half_open != 0 && own.half_open >= limits->half_open)
 		return DROP_LIMIT_HALF_OPEN;
-	if (!spend(&allowance_of(oracle, of)->sessions, cost_ns(limits->new_sessions_per_second)))
+	if (tcp && reached(of, limits->half_open, own.half_open, remains.half_open, DROP_LIMIT_HALF_OPEN)) {
+		allowance->sessions_least -= new_ns;
+		return DROP_LIMIT_HALF_OPEN;
+	}
+	if (!spend_a_session(allowance, new_ns, of->seen->reason == DROP_LIMIT_SESSION_RATE))
 		return DROP_LIMIT_SESSION_RATE;
 	if (reached(of, limits->worker_sessions, own.of_worker, remains.of_worker, DROP_LIMIT_SESSIONS) ||
 		reached(of, limits->sessions_per_remote, own.to_remote, remains.to_remote, DROP_LIMIT_SESSIONS))
@@ -312,6 +356,10 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 	if (tcp && reached(of, limits->worker_half_open, own.half_open_of_worker, remains.half_open_of_worker,
 			   DROP_LIMIT_HALF_OPEN))
 		return DROP_LIMIT_HALF_OPEN;
+	const int64_t worker_cost_ns = cost_ns(limits->worker_new_sessions_per_second);
+	if (worker_cost_ns != 0 &&
+		!spend(pace_of(oracle, wire, own.of_worker + remains.of_worker == 0), worker_cost_ns))
+		return DROP_LIMIT_SESSION_RATE;
 	return DROP_NONE;
 }
 

@@ -14,6 +14,7 @@
 #define SECOND 1000000000ll
 
 enum { TICK_NS = 1 << SESSION_TICK_SHIFT, HOMES_MAX = 1024, DATAGRAMS_MAX_SEEN = 4096, HELD_MAX_SEEN = 16 };
+enum { PACES_MAX = 1024 };
 #define ANY_PORT UINT32_MAX
 
 enum { RESETS_MAX = 4096, OUTPUTS_MAX = 64, PACKET_MAX = 2304, ANSWER_NS = 10000000 };
@@ -39,6 +40,13 @@ struct entry {
 struct allowance {
 	uint64_t workspace;
 	int64_t sessions, packets, bytes, answers;
+	int64_t sessions_least; /* where the core knows better what was spent: see limits_refuse() */
+};
+
+/* What a worker has left of its own allowance of new sessions; a new one when it has no sessions that count. */
+struct pace {
+	uint32_t vni, inside;
+	int64_t sessions;
 };
 
 /* Paired pooling: the egress IPs that are known not to be this worker's own. */
@@ -99,6 +107,8 @@ struct oracle {
 	uint64_t workspaces[ORACLE_RECORDS_MAX], vpcs[ORACLE_RECORDS_MAX]; /* serials, by index in the policy */
 	uint64_t egress_ips[ORACLE_RECORDS_MAX], workers[ORACLE_RECORDS_MAX];
 	struct allowance allowances[ORACLE_RECORDS_MAX];
+	struct pace paces[PACES_MAX];
+	uint32_t pace_count;
 	struct home homes[HOMES_MAX];
 	uint32_t home_count;
 	struct entry entries[ORACLE_SESSIONS_MAX];

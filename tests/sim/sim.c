@@ -118,13 +118,12 @@ static const char *isolation(const struct sim *sim, const struct shot *shot, con
 	if ((!inside || hairpin) && !model_owns(model, in.destination, vpc->workspace))
 		return "P2: it went to another workspace than owns the address it came for";
 	const int from = model_vpc_of(model, in.vni);
-	if (hairpin && !model->hairpin && (from < 0 || model->vpcs[from].workspace != vpc->workspace))
+	if (hairpin && !model->hairpin_ever && (from < 0 || model->vpcs[from].workspace != vpc->workspace))
 		return "P2: it went from one workspace to another although policy denies that";
 	const struct tag own = model_tag(model, (unsigned)to, wire_get32(ip + 16));
 	struct tag tag;
 	for (uint32_t at = 0; !hairpin && traffic_tag(packet->data, packet->length_bytes, &at, &tag);) {
-		if (!traffic_tags_equal(&tag, &own) &&
-			!((tag.worker == 0 || own.worker == 0) && model_same_vpc(model, &tag, (unsigned)to)))
+		if (!traffic_tags_equal(&tag, &own) && !model_same_vpc(model, &tag, (unsigned)to))
 			return "P2: a reply reached somebody else than who asked";
 	}
 	return NULL;
