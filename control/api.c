@@ -9,6 +9,8 @@ static const struct api_route *const tables[] = {
 	api_workspaces_routes,
 	api_egress_routes,
 	api_gateways_routes,
+	api_hosts_routes,
+	api_workers_routes,
 };
 
 const struct api_routes api_routes = {.tables = tables, .count = sizeof(tables) / sizeof(tables[0])};

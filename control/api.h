@@ -16,9 +16,11 @@ extern const struct api_routes api_routes;
 extern const struct api_route api_config_routes[];
 extern const struct api_route api_egress_routes[];
 extern const struct api_route api_gateways_routes[];
+extern const struct api_route api_hosts_routes[];
 extern const struct api_route api_refusals_routes[];
 extern const struct api_route api_sessions_routes[];
 extern const struct api_route api_status_routes[];
+extern const struct api_route api_workers_routes[];
 extern const struct api_route api_workspaces_routes[];
 
 /* Of every route that changes something: see control/api_wait.h. */

@@ -100,20 +100,25 @@ static void apply_policy_acknowledged(struct daemon *daemon)
 {
 	struct daemon_apply *apply = &daemon->apply;
 	struct problems problems = {0};
-	bool another = apply->in_force == NULL || strcmp(apply->in_force->text, apply->answered->text) != 0;
+	bool another = apply->in_force == NULL || (apply->in_force->text != apply->answered->text &&
+							  strcmp(apply->in_force->text, apply->answered->text) != 0);
 
 	apply->refused = false;
 	apply->refusal_text[0] = '\0';
 	apply->acknowledged_generation = apply->sent_generation;
 	revision_release(apply->in_force);
 	apply->in_force = revision_hold(apply->answered);
-	log_info(&daemon->log, "policy in force generation=%" PRIu64 " workspaces=%zu", apply->acknowledged_generation,
+	/* Workers come and go many times a second: those are no events for the log. */
+	log_write(&daemon->log, another ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
+		"policy in force generation=%" PRIu64 " workspaces=%zu", apply->acknowledged_generation,
 		apply->in_force->model->workspace_count);
 	if (another && state_save_last_good(daemon->state, apply->in_force->text, &problems) != STATUS_OK)
 		apply_failed(daemon, &problems);
+	if (another || apply->claims_only || apply->dirty) {
+		daemon->announce.dirty = true;
+		apply_schedule(daemon);
+	}
 	apply->claims_only = false;
-	daemon->announce.dirty = true;
-	apply_schedule(daemon);
 }
 
 static void apply_policy_refused(struct daemon *daemon, const struct rpc_message *ack)
@@ -287,9 +292,10 @@ static void apply_links_changed(void *context)
 {
 	struct daemon *daemon = context;
 
-	/* The interface that was missing may be there now. */
+	/* The interface that was missing may be there now. Those of workers are control/admission.c's. */
 	daemon->apply.port_retry_ticks = PORT_RETRY_TICKS;
-	apply_schedule(daemon);
+	if (daemon_gateway(daemon) != NULL)
+		apply_schedule(daemon);
 }
 
 static void apply_own_routes_changed(void *context)
@@ -305,14 +311,16 @@ const struct rib_handlers apply_rib_handlers = {
 
 /* ---- entry points ---- */
 
-void apply_desired_changed(struct daemon *daemon)
+void apply_desired_changed(struct daemon *daemon, bool model_changed)
 {
 	struct daemon_apply *apply = &daemon->apply;
 	struct problems problems = {0};
 
+	if (model_changed || apply->refused)
+		apply_schedule(daemon);
 	apply->refused = false;
 	apply->refusal_text[0] = '\0';
-	daemon->announce.dirty = true;
+	daemon->announce.dirty = daemon->announce.dirty || model_changed;
 	if (daemon_gateway(daemon) != NULL) {
 		if (state_generation_next(daemon->state, apply->desired_generation, &apply->desired_generation,
 			    &problems) == STATUS_OK)
@@ -327,7 +335,6 @@ void apply_desired_changed(struct daemon *daemon)
 		if (state_save_last_good(daemon->state, apply->in_force->text, &problems) != STATUS_OK)
 			apply_failed(daemon, &problems);
 	}
-	apply_schedule(daemon);
 }
 
 bool apply_is_in_force(const struct daemon *daemon, uint64_t sequence)
@@ -337,6 +344,11 @@ bool apply_is_in_force(const struct daemon *daemon, uint64_t sequence)
 	if (apply->in_force == NULL || apply->in_force->sequence < sequence)
 		return false;
 	return daemon_worker_host(daemon) == NULL || (apply->classifier_done && !apply->dirty);
+}
+
+void apply_check(struct daemon *daemon)
+{
+	apply_schedule(daemon);
 }
 
 void apply_reconcile(struct daemon *daemon)
@@ -363,7 +375,7 @@ void apply_tick(struct daemon *daemon)
 	apply_send_policy(daemon);
 	apply_send_adjacency(daemon);
 	apply_announce_tick(daemon);
-	if (apply->dirty || apply->classifier_failed || apply->steer_failed || apply->missing_worker_count > 0 ||
+	if (apply->dirty || apply->classifier_failed || apply->steer_failed ||
 		++apply->ticks_since_check >= CHECK_TICKS)
 		apply_schedule(daemon);
 }

@@ -19,13 +19,16 @@ struct daemon;
 extern const struct dataplane_client_handlers apply_client_handlers;
 extern const struct rib_handlers apply_rib_handlers;
 
-/* config.desired is another one. */
-void apply_desired_changed(struct daemon *daemon);
+/* config.desired is another one; `model_changed`: by its model, and not by the shared pool or registered workers alone. */
+void apply_desired_changed(struct daemon *daemon, bool model_changed);
 
 /* Has the desired revision of that number, or a later one, been put in force everywhere on this machine? */
 bool apply_is_in_force(const struct daemon *daemon, uint64_t sequence);
 /* A round soon: at once, unless the last one was long. */
 void apply_schedule(struct daemon *daemon);
+
+/* Classifier and steering may differ from what is wanted: they are compared. */
+void apply_check(struct daemon *daemon);
 
 /* Each second. */
 void apply_tick(struct daemon *daemon);

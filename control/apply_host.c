@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/admission.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/gateway_choice.h"
@@ -74,76 +75,11 @@ static bool classifier_ensure(struct daemon *daemon)
 	return false;
 }
 
-static int worker_compare(const void *left, const void *right)
-{
-	const struct model_worker *const *a = left, *const *b = right;
-
-	return strcmp((*a)->interface, (*b)->interface);
-}
-
-/* The workers of the model in the order of their interfaces; NULL without memory. */
-static const struct model_worker **workers_by_interface(const struct model *model)
-{
-	const struct model_worker_host *host = &model->worker_host;
-	const struct model_worker **workers = calloc(host->worker_count + 1, sizeof(struct model_worker *));
-
-	if (workers == NULL)
-		return NULL;
-	for (size_t i = 0; i < host->worker_count; i++)
-		workers[i] = &host->workers[i];
-	qsort(workers, host->worker_count, sizeof(struct model_worker *), worker_compare);
-	return workers;
-}
-
-static uint32_t worker_vni(const struct model *model, const struct model_worker *worker)
-{
-	return model->workspaces[worker->workspace_index].vpcs[worker->vpc_index].vni;
-}
-
-/* Is the same worker in the revision that is in force? */
-static bool worker_is_in_force(const struct model *in_force, const struct model_worker *const *in_force_workers,
-	const struct model *model, const struct model_worker *worker)
-{
-	const struct model_worker *const *found;
-
-	if (in_force == NULL || in_force_workers == NULL)
-		return false;
-	found = bsearch(&worker, in_force_workers, in_force->worker_host.worker_count, sizeof(struct model_worker *),
-		worker_compare);
-	return found != NULL && (*found)->address == worker->address &&
-	       strcmp((*found)->workspace, worker->workspace) == 0 &&
-	       worker_vni(in_force, *found) == worker_vni(model, worker);
-}
-
-static void worker_fill(struct daemon *daemon, const struct model *model, const struct model_worker *from,
-	bool admitted, struct classifier_worker *ret_worker)
-{
-	enum status status;
-	uint32_t index = 0;
-	bool is_new = false;
-
-	memset(ret_worker, 0, sizeof(*ret_worker));
-	snprintf(ret_worker->interface, sizeof(ret_worker->interface), "%s", from->interface);
-	ret_worker->address = from->address;
-	ret_worker->vni = worker_vni(model, from);
-	ret_worker->mac_pinned = from->mac_present;
-	memcpy(ret_worker->mac, from->mac, sizeof(ret_worker->mac));
-	/* Without a counter of its own a worker stays closed: its traffic would be counted as another's. One may become
-	 * free by this very round. */
-	status = state_workspace_index(daemon->state, from->workspace, &index, &is_new);
-	if (status == STATUS_OK && is_new)
-		status = classifier_clear_workspace(daemon->classifier, index);
-	if (status != STATUS_OK)
-		daemon->apply.dirty = true;
-	ret_worker->admitted = status == STATUS_OK && admitted;
-	ret_worker->workspace_index = index;
-}
-
 /*
  * The revision whose workers are wanted. After a refusal it is the one that stays in force. NULL: leave the classifier
  * alone, since what is pinned may still be right.
  */
-static const struct revision *classifier_basis(const struct daemon *daemon)
+static struct revision *classifier_basis(const struct daemon *daemon)
 {
 	const struct daemon_apply *apply = &daemon->apply;
 
@@ -154,61 +90,132 @@ static const struct revision *classifier_basis(const struct daemon *daemon)
 	return daemon->config.desired;
 }
 
-/* The workspaces that have a worker among these; `ret_workspaces` has room for all of the model. */
+static void workspaces_gateways_up(
+	const struct daemon *daemon, const struct model *model, bool ret_up[BPF_GATEWAY_COUNT_MAX])
+{
+	const struct model_worker_host *host = &model->worker_host;
+
+	gateways_set(daemon->gateways, host->gateways, host->gateway_count, (host->flags & MODEL_GATEWAY_PROBE) != 0);
+	gateways_up(daemon->gateways, host->gateways, host->gateway_count, ret_up);
+}
+
+static struct classifier_workspace workspace_of(const struct model_worker_host *host,
+	const struct model_workspace *workspace, const bool up[BPF_GATEWAY_COUNT_MAX], uint32_t index)
+{
+	return (struct classifier_workspace){
+		.index = index,
+		.gateway = gateway_choose(workspace->id, host->gateways, up, host->gateway_count),
+		.dscp_set = workspace->dscp != MODEL_DSCP_KEEP,
+		.dscp = workspace->dscp,
+		.packets_per_second = workspace->worker_rates.packets_per_second,
+		.packets_burst = workspace->worker_rates.packets_burst,
+		.bytes_per_second = workspace->worker_rates.bytes_per_second,
+		.bytes_burst = workspace->worker_rates.bytes_burst,
+		.rules = workspace->rules,
+		.rule_count = workspace->rule_count,
+		.default_deny = (workspace->flags & POLICY_WORKSPACE_DEFAULT_DENY) != 0,
+	};
+}
+
+/* The workspaces that have a worker here; `ret_workspaces` has room for all of the model. */
 static size_t workspaces_fill(
 	const struct daemon *daemon, const struct model *model, struct classifier_workspace *ret_workspaces)
 {
-	const struct model_worker_host *host = &model->worker_host;
 	bool up[BPF_GATEWAY_COUNT_MAX];
 	size_t count = 0;
 
-	gateways_set(daemon->gateways, host->gateways, host->gateway_count, (host->flags & MODEL_GATEWAY_PROBE) != 0);
-	gateways_up(daemon->gateways, host->gateways, host->gateway_count, up);
+	workspaces_gateways_up(daemon, model, up);
 	for (size_t i = 0; i < model->workspace_count; i++) {
-		const struct model_workspace *workspace = &model->workspaces[i];
 		uint32_t index;
 
-		/* worker_fill() has given an index to each one that has a worker. */
-		if (!state_find_workspace_index(daemon->state, workspace->id, &index))
-			continue;
-		ret_workspaces[count++] = (struct classifier_workspace){
-			.index = index,
-			.gateway = gateway_choose(workspace->id, host->gateways, up, host->gateway_count),
-			.dscp_set = workspace->dscp != MODEL_DSCP_KEEP,
-			.dscp = workspace->dscp,
-			.packets_per_second = workspace->worker_rates.packets_per_second,
-			.packets_burst = workspace->worker_rates.packets_burst,
-			.bytes_per_second = workspace->worker_rates.bytes_per_second,
-			.bytes_burst = workspace->worker_rates.bytes_burst,
-			.rules = workspace->rules,
-			.rule_count = workspace->rule_count,
-			.default_deny = (workspace->flags & POLICY_WORKSPACE_DEFAULT_DENY) != 0,
-		};
+		/* apply_host_fill() has given an index to each one that has a worker. */
+		if (state_find_workspace_index(daemon->state, model->workspaces[i].id, &index))
+			ret_workspaces[count++] = workspace_of(&model->worker_host, &model->workspaces[i], up, index);
 	}
 	return count;
+}
+
+/* Its index is new: nobody's counters are in it any more, and its rules are before its first worker opens. */
+static enum status workspace_introduce(struct daemon *daemon, const struct model *model, const char *id, uint32_t index)
+{
+	enum status status = classifier_clear_workspace(daemon->classifier, index);
+	struct problems problems = {0};
+	bool up[BPF_GATEWAY_COUNT_MAX];
+
+	workspaces_gateways_up(daemon, model, up);
+	for (size_t i = 0; i < model->workspace_count && status == STATUS_OK; i++) {
+		struct classifier_workspace workspace;
+
+		if (strcmp(model->workspaces[i].id, id) != 0)
+			continue;
+		workspace = workspace_of(&model->worker_host, &model->workspaces[i], up, index);
+		status = classifier_set_workspace(daemon->classifier, &workspace, &problems);
+	}
+	log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
+	problems_clear(&problems);
+	return status;
+}
+
+void apply_host_fill(struct daemon *daemon, const struct model *model, const struct worker *worker, bool admitted,
+	struct classifier_worker *ret_worker)
+{
+	const struct worker_spec *spec = &worker->spec;
+	enum status status;
+	uint32_t index = 0;
+	bool is_new = false;
+
+	memset(ret_worker, 0, sizeof(*ret_worker));
+	memcpy(ret_worker->interface, spec->interface, sizeof(ret_worker->interface));
+	ret_worker->address = spec->address;
+	ret_worker->vni = worker->vni;
+	ret_worker->mac_pinned = spec->mac_present;
+	memcpy(ret_worker->mac, spec->mac, sizeof(ret_worker->mac));
+	/* Without a counter of its own a worker stays closed: its traffic would be counted as another's. One may become
+	 * free by this very round. */
+	status = state_workspace_index(daemon->state, spec->workspace, &index, &is_new);
+	if (status == STATUS_OK && is_new)
+		status = workspace_introduce(daemon, model, spec->workspace, index);
+	if (status != STATUS_OK)
+		daemon->apply.dirty = true;
+	ret_worker->admitted = status == STATUS_OK && admitted;
+	ret_worker->workspace_index = index;
+}
+
+/* Every worker that counts. NULL without memory. */
+static struct classifier_worker *workers_fill(struct daemon *daemon, const struct model *model, size_t *ret_count)
+{
+	const struct worker_registry *registry = admission_registry(daemon->admission);
+	struct classifier_worker *workers = calloc(worker_registry_count(registry) + 1, sizeof(*workers));
+	size_t count = 0;
+
+	for (size_t i = 0; workers != NULL && i < worker_registry_count(registry); i++) {
+		const struct worker *worker = worker_registry_at(registry, i);
+
+		if (worker->active)
+			apply_host_fill(
+				daemon, model, worker, admission_allows(daemon->admission, worker), &workers[count++]);
+	}
+	*ret_count = count;
+	return workers;
 }
 
 static void classifier_apply_model(struct daemon *daemon, const struct model *model)
 {
 	struct daemon_apply *apply = &daemon->apply;
 	const struct model_worker_host *host = &model->worker_host;
-	const struct model *in_force = apply->in_force != NULL ? apply->in_force->model : NULL;
-	const struct model_worker **in_force_workers = in_force != NULL ? workers_by_interface(in_force) : NULL;
-	struct classifier_worker *workers = calloc(host->worker_count + 1, sizeof(*workers));
+	size_t worker_count = 0;
+	struct classifier_worker *workers = workers_fill(daemon, model, &worker_count);
 	struct classifier_workspace *workspaces = calloc(model->workspace_count + 1, sizeof(*workspaces));
 	struct problems problems = {0};
 	size_t missing = 0;
 	enum status status = STATUS_NO_MEMORY;
 
-	for (size_t i = 0; workers != NULL && i < host->worker_count; i++)
-		worker_fill(daemon, model, &host->workers[i],
-			worker_is_in_force(in_force, in_force_workers, model, &host->workers[i]), &workers[i]);
 	if (workers != NULL && workspaces != NULL) {
 		const struct classifier_desired desired = {
 			.workspaces = workspaces,
 			.workspace_count = workspaces_fill(daemon, model, workspaces),
 			.workers = workers,
-			.worker_count = host->worker_count,
+			.worker_count = worker_count,
 			.gateways = host->gateways,
 			.gateway_count = host->gateway_count,
 			.vtep = host->vtep,
@@ -225,10 +232,11 @@ static void classifier_apply_model(struct daemon *daemon, const struct model *mo
 	}
 	free(workers);
 	free(workspaces);
-	free(in_force_workers);
 	apply->classifier_failed = status != STATUS_OK;
 	apply->classifier_done = status == STATUS_OK;
 	apply->missing_worker_count = missing;
+	if (status == STATUS_OK)
+		admission_applied(daemon->admission);
 	if (status != STATUS_OK)
 		apply->reconcile_errors++;
 	problems_replace(&daemon->log, status == STATUS_OK ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR,
@@ -237,15 +245,17 @@ static void classifier_apply_model(struct daemon *daemon, const struct model *mo
 
 void apply_host_classifier(struct daemon *daemon)
 {
-	const struct revision *basis = classifier_basis(daemon);
+	struct revision *basis = classifier_basis(daemon);
 
 	if (basis == NULL)
 		return;
 	if (!basis->model->worker_host.present && daemon->classifier == NULL)
 		return;
 	/* A worker host that is none any more has no workers: their interfaces are closed, as by any reload. */
-	if (classifier_ensure(daemon))
-		classifier_apply_model(daemon, basis->model);
+	if (!classifier_ensure(daemon))
+		return;
+	admission_set_basis(daemon->admission, basis);
+	classifier_apply_model(daemon, basis->model);
 }
 
 void apply_host_gateways(struct daemon *daemon)

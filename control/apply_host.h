@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The part of applying that changes this host: the classifier of the workers, and the steering of the gateway's ports.
- * Both compare with the kernel and correct it. Called by control/apply.c only. Thread: the event loop's.
+ * Both compare with the kernel and correct it. Called by control/apply.c and control/admission.c only. Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_APPLY_HOST_H
 #define POSTERN_CONTROL_APPLY_HOST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct classifier_worker;
 struct daemon;
 struct model;
+struct worker;
 
 void apply_host_classifier(struct daemon *daemon);
 /* Another gateway is up or down: nothing but the workspaces' gateways changes. */
 void apply_host_gateways(struct daemon *daemon);
+/* A worker for the classifier. Of a workspace that had none here it is made known to the classifier, too. */
+void apply_host_fill(struct daemon *daemon, const struct model *model, const struct worker *worker, bool admitted,
+	struct classifier_worker *ret_worker);
 void apply_host_steering(struct daemon *daemon);
 
 /* All addresses that the gateway owns, the draining ones and the shared pool's too; malloc'ed. NULL: no memory. */

@@ -4,10 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/index.h"
 #include "control/model.h"
 #include "control/shared_pool.h"
 
 enum { VXLAN_UDP_PORT = 4789, TABLE_ALIGNMENT_BYTES = 8 };
+
+/* A VPC by its VNI, and its index in the block. */
+struct vni_place {
+	uint32_t vni, vpc_index;
+	const struct model_vpc *vpc;
+};
+
+/* The registered workers that have a VPC here and are not listed by it already. */
+struct selection {
+	struct policy_worker *workers;
+	size_t count;
+};
 
 /* The block under construction, and where the next record of each table goes. */
 struct compiler {
@@ -211,27 +224,157 @@ static void compile_workspace(struct compiler *compiler, const struct model_work
 		compile_vpc(compiler, &workspace->vpcs[i], workspace_index);
 }
 
-enum status policy_compile(const struct model *model, const struct shared_pool_table *pool, uint64_t generation,
-	void **ret_block, size_t *ret_size_bytes, struct problems *problems)
+/* ---- registered workers ---- */
+
+static int place_compare(const void *left, const void *right)
+{
+	const struct vni_place *a = left, *b = right;
+
+	return a->vni < b->vni ? -1 : a->vni > b->vni;
+}
+
+/* malloc'ed, sorted. VPCs are numbered as compile_workspace() does. */
+static struct vni_place *places_of(const struct model *model, size_t *ret_count)
+{
+	size_t count = 0;
+	struct vni_place *places;
+
+	for (size_t i = 0; i < model->workspace_count; i++)
+		count += model->workspaces[i].vpc_count;
+	places = calloc(count + 1, sizeof(*places));
+	if (!places)
+		return NULL;
+	count = 0;
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		for (size_t j = 0; j < model->workspaces[i].vpc_count; j++, count++)
+			places[count] = (struct vni_place){
+				.vni = model->workspaces[i].vpcs[j].vni,
+				.vpc_index = (uint32_t)count,
+				.vpc = &model->workspaces[i].vpcs[j],
+			};
+	}
+	qsort(places, count, sizeof(*places), place_compare);
+	*ret_count = count;
+	return places;
+}
+
+static bool vpc_contains(const struct model_vpc *vpc, uint32_t address)
+{
+	for (size_t i = 0; i < vpc->cidr_count; i++) {
+		uint8_t length = vpc->cidrs[i].prefix_length_bits;
+		uint32_t mask = length == 0 ? 0 : UINT32_MAX << (32 - length);
+
+		if ((address & mask) == vpc->cidrs[i].address)
+			return true;
+	}
+	return false;
+}
+
+/* VNI and address of every worker that the file lists. */
+static bool listed_index(const struct model *model, struct hash_index *ret_listed)
+{
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		for (size_t j = 0; j < model->workspaces[i].vpc_count; j++) {
+			const struct model_vpc *vpc = &model->workspaces[i].vpcs[j];
+
+			for (size_t k = 0; k < vpc->worker_count; k++) {
+				const uint32_t key[2] = {vpc->vni, vpc->workers[k].address};
+
+				if (index_add(ret_listed, key, sizeof(key), 0, NULL) == INDEX_NO_MEMORY)
+					return false;
+			}
+		}
+	}
+	return true;
+}
+
+static bool select_registered(
+	const struct model *model, const struct policy_registered *registered, struct selection *ret_selection)
+{
+	struct hash_index listed = {0};
+	struct vni_place *places;
+	size_t place_count = 0;
+
+	if (!registered || registered->count == 0)
+		return true;
+	places = places_of(model, &place_count);
+	ret_selection->workers = calloc(registered->count, sizeof(*ret_selection->workers));
+	if (!places || !ret_selection->workers || !listed_index(model, &listed)) {
+		free(places);
+		index_clear(&listed);
+		return false;
+	}
+	for (size_t i = 0; i < registered->count; i++) {
+		const struct model_registered_worker *worker = &registered->workers[i];
+		const struct vni_place key = {.vni = worker->vni};
+		const uint32_t listed_key[2] = {worker->vni, worker->address};
+		uint64_t ignored;
+		const struct vni_place *place = bsearch(&key, places, place_count, sizeof(key), place_compare);
+
+		if (!place || !vpc_contains(place->vpc, worker->address) ||
+			(listed.used_count != 0 && index_find(&listed, listed_key, sizeof(listed_key), &ignored)))
+			continue;
+		ret_selection->workers[ret_selection->count++] = (struct policy_worker){
+			.incarnation = worker->incarnation,
+			.vpc_index = place->vpc_index,
+			.address = worker->address,
+			.vtep = worker->vtep,
+		};
+	}
+	free(places);
+	index_clear(&listed);
+	return true;
+}
+
+static void compile_selection(struct compiler *compiler, const struct selection *selection)
+{
+	if (selection->count != 0)
+		memcpy(&compiler->workers[compiler->next[POLICY_WORKERS]], selection->workers,
+			selection->count * sizeof(*selection->workers));
+	compiler->next[POLICY_WORKERS] += (uint32_t)selection->count;
+}
+
+/* ---- all ---- */
+
+static enum status check_counts(
+	const struct model *model, const size_t counts[POLICY_TABLE_COUNT], struct problems *problems)
+{
+	for (unsigned i = 0; i < POLICY_TABLE_COUNT; i++) {
+		if (counts[i] <= table_limits[i].max)
+			continue;
+		problems_add(problems, "%s: %zu %s: a gateway can hold at most %zu", model->file, counts[i],
+			table_limits[i].what, table_limits[i].max);
+		return STATUS_INVALID;
+	}
+	return STATUS_OK;
+}
+
+enum status policy_compile(const struct model *model, const struct shared_pool_table *pool,
+	const struct policy_registered *registered, uint64_t generation, void **ret_block, size_t *ret_size_bytes,
+	struct problems *problems)
 {
 	size_t counts[POLICY_TABLE_COUNT];
 	struct compiler compiler = {.pool = pool};
+	struct selection selection = {0};
+	enum status status;
 
 	if (!model->gateway.present) {
 		problems_add(problems, "%s: has no gateway section: there is no policy to compile", model->file);
 		return STATUS_INVALID;
 	}
 	count_records(model, pool, counts);
-	for (unsigned i = 0; i < POLICY_TABLE_COUNT; i++) {
-		if (counts[i] > table_limits[i].max) {
-			problems_add(problems, "%s: %zu %s: a gateway can hold at most %zu", model->file, counts[i],
-				table_limits[i].what, table_limits[i].max);
-			return STATUS_INVALID;
-		}
+	status = select_registered(model, registered, &selection) ? STATUS_OK : STATUS_NO_MEMORY;
+	counts[POLICY_WORKERS] += selection.count;
+	if (status == STATUS_OK)
+		status = check_counts(model, counts, problems);
+	if (status == STATUS_OK) {
+		compiler.snapshot = allocate_snapshot(counts);
+		status = compiler.snapshot ? STATUS_OK : STATUS_NO_MEMORY;
 	}
-	compiler.snapshot = allocate_snapshot(counts);
-	if (!compiler.snapshot)
-		return STATUS_NO_MEMORY;
+	if (status != STATUS_OK) {
+		free(selection.workers);
+		return status;
+	}
 	compiler.snapshot->magic = POLICY_MAGIC;
 	compiler.snapshot->version = POLICY_VERSION;
 	compiler.snapshot->generation = generation;
@@ -245,6 +388,8 @@ enum status policy_compile(const struct model *model, const struct shared_pool_t
 	compile_gateway(&compiler, &model->gateway);
 	for (size_t i = 0; i < model->workspace_count; i++)
 		compile_workspace(&compiler, &model->workspaces[i]);
+	compile_selection(&compiler, &selection);
+	free(selection.workers);
 	for (unsigned i = 0; i < POLICY_TABLE_COUNT; i++)
 		assert(compiler.next[i] == counts[i]);
 	*ret_block = compiler.snapshot;

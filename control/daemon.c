@@ -11,12 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/admission.h"
 #include "control/api.h"
+#include "control/api_hosts.h"
 #include "control/api_request.h"
 #include "control/api_wait.h"
 #include "control/apply.h"
-#include "control/audit.h"
 #include "control/apply_host.h"
+#include "control/audit.h"
 #include "control/dataplane_client.h"
 #include "control/gateways.h"
 #include "control/health.h"
@@ -24,6 +26,7 @@
 #include "control/metrics.h"
 #include "control/notify.h"
 #include "control/plan.h"
+#include "control/registrations.h"
 #include "control/rib.h"
 #include "control/scalar.h"
 #include "control/state.h"
@@ -160,8 +163,13 @@ static void daemon_log_plan(struct daemon *daemon, const struct revision *revisi
 static struct revision_basis daemon_basis(const struct daemon *daemon)
 {
 	const struct revision *desired = daemon->config.desired, *in_force = daemon->apply.in_force;
+	struct policy_registered registered = {0};
 
+	if (daemon->registrations != NULL)
+		registered.count = registrations_all(daemon->registrations, &registered.workers);
 	return (struct revision_basis){
+		.registered = registered,
+		.registered_version = daemon->registrations != NULL ? registrations_version(daemon->registrations) : 0,
 		.shared_pool = desired != NULL ? &desired->shared_pool : &daemon->shared_pool,
 		.in_force = in_force != NULL ? &in_force->shared_pool : NULL,
 		.now_s = daemon_steady_unix_s(daemon),
@@ -233,13 +241,34 @@ static void daemon_renew(struct daemon *daemon)
 		return;
 	if (revision_renew(desired, &basis, &renewed, &problems, &warnings) == STATUS_OK) {
 		daemon_desire(daemon, renewed);
-		apply_desired_changed(daemon);
+		apply_desired_changed(daemon, false);
 	} else {
 		daemon->apply.reconcile_errors++;
 		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
 	}
 	problems_clear(&problems);
 	problems_clear(&warnings);
+}
+
+bool daemon_registrations_changed(struct daemon *daemon, struct problems *ret_why)
+{
+	struct revision *desired = daemon->config.desired, *renewed;
+	const struct revision_basis basis = daemon_basis(daemon);
+	struct problems warnings = {0};
+	enum status status = STATUS_INVALID;
+
+	if (daemon_gateway(daemon) == NULL)
+		problems_add(ret_why, "this machine is no gateway, by its configuration");
+	else if (desired->registered_version == basis.registered_version)
+		return true;
+	else
+		status = revision_renew(desired, &basis, &renewed, ret_why, &warnings);
+	problems_clear(&warnings);
+	if (status != STATUS_OK)
+		return false;
+	daemon_desire(daemon, renewed);
+	apply_desired_changed(daemon, false);
+	return true;
 }
 
 /* ---- reload ---- */
@@ -263,7 +292,7 @@ static void daemon_adopt(
 	daemon_listen(daemon);
 	rib_set_model(daemon->rib, revision->model);
 	daemon_connect(daemon);
-	apply_desired_changed(daemon);
+	apply_desired_changed(daemon, true);
 }
 
 /* Takes the warnings. */
@@ -438,6 +467,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 	apply_tick(daemon);
 	if (gateways_tick(daemon->gateways))
 		apply_host_gateways(daemon);
+	admission_tick(daemon->admission);
 	if (daemon->metrics_problems.count > 0 && daemon->config.desired != NULL)
 		daemon_listen(daemon);
 	api_wait_check(daemon);
@@ -470,7 +500,8 @@ static enum status daemon_open_events(struct daemon *daemon)
 	}
 	daemon->tick = event_new(daemon->base, -1, EV_PERSIST, daemon_tick, daemon);
 	daemon->reconcile = event_new(daemon->base, -1, 0, daemon_reconcile, daemon);
-	if (daemon->tick == NULL || daemon->reconcile == NULL)
+	daemon->hosts_due = event_new(daemon->base, -1, 0, api_hosts_due, daemon);
+	if (daemon->tick == NULL || daemon->reconcile == NULL || daemon->hosts_due == NULL)
 		return STATUS_NO_MEMORY;
 	event_add(daemon->tick, &second);
 	return STATUS_OK;
@@ -510,6 +541,18 @@ static enum status daemon_remember_shared_pool(struct daemon *daemon)
 {
 	struct problems warnings = {0};
 	enum status status = state_load_shared_pool(daemon->state, &daemon->shared_pool, &warnings);
+
+	log_problems(&daemon->log, LOG_LEVEL_WARNING, &warnings);
+	problems_clear(&warnings);
+	return status;
+}
+
+/* Before the first policy is compiled: without them it would cut workers off. */
+static enum status daemon_remember_registrations(struct daemon *daemon, struct problems *problems)
+{
+	struct problems warnings = {0};
+	enum status status =
+		registrations_open(state_directory(daemon->state), &daemon->registrations, problems, &warnings);
 
 	log_problems(&daemon->log, LOG_LEVEL_WARNING, &warnings);
 	problems_clear(&warnings);
@@ -572,6 +615,10 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 	daemon->watchdog = notify_watchdog_wanted();
 	status = daemon_remember_shared_pool(daemon);
 	if (status == STATUS_OK)
+		status = daemon_remember_registrations(daemon, problems);
+	if (status == STATUS_OK)
+		status = admission_open(daemon, &daemon->admission, problems);
+	if (status == STATUS_OK)
 		daemon_load_first(daemon);
 	return status;
 }
@@ -586,6 +633,8 @@ enum status daemon_open(const struct daemon_options *options, struct daemon **re
 	daemon->options = *options;
 	daemon->sessions.fd = -1;
 	TAILQ_INIT(&daemon->api_waiting);
+	TAILQ_INIT(&daemon->hosts_changing);
+	TAILQ_INIT(&daemon->workers_waiting);
 	daemon->start_unix_s = daemon_unix_s();
 	daemon->start_monotonic_ns = daemon_monotonic_ns();
 	log_open(&daemon->log, options->log_level);
@@ -616,6 +665,7 @@ void daemon_close(struct daemon *daemon)
 	watch_close(daemon->watch);
 	dataplane_client_close(daemon->client);
 	rib_close(daemon->rib);
+	admission_close(daemon->admission);
 	if (daemon->classifier != NULL)
 		classifier_close(daemon->classifier);
 	apply_close(daemon);
@@ -629,6 +679,7 @@ void daemon_close(struct daemon *daemon)
 	counters_view_close(&daemon->counters);
 	sessions_view_close(&daemon->sessions);
 	gateways_close(daemon->gateways);
+	registrations_close(daemon->registrations);
 	state_close(daemon->state);
 	for (size_t i = 0; i < 3; i++) {
 		if (daemon->signals[i] != NULL)
@@ -638,6 +689,8 @@ void daemon_close(struct daemon *daemon)
 		event_free(daemon->tick);
 	if (daemon->reconcile != NULL)
 		event_free(daemon->reconcile);
+	if (daemon->hosts_due != NULL)
+		event_free(daemon->hosts_due);
 	if (daemon->base != NULL) {
 		/* libevent frees the buffers of connections that were just closed by one more turn of the loop. */
 		event_base_loop(daemon->base, EVLOOP_NONBLOCK);

@@ -24,6 +24,7 @@
 #include "control/status.h"
 #include "dataplane/contract/rpc.h"
 
+struct admission;
 struct api_endpoint;
 struct audit;
 struct classifier;
@@ -32,6 +33,7 @@ struct event;
 struct event_base;
 struct gateways;
 struct http_server;
+struct registrations;
 struct rib;
 struct state;
 struct watch;
@@ -134,6 +136,12 @@ struct daemon {
 	struct problems metrics_problems;
 	struct problems watch_problems;
 
+	struct admission *admission;		   /* the workers of this host */
+	TAILQ_HEAD(, api_request) workers_waiting; /* control/api_workers.c: until their worker is open */
+	struct registrations *registrations;	   /* read at start; kept while this machine is no gateway */
+	TAILQ_HEAD(, api_request) hosts_changing;  /* control/api_hosts.c: for the next compilation */
+	struct event *hosts_due;
+
 	struct daemon_config config;
 	struct shared_pool_table shared_pool; /* as remembered; once there is a desired revision, its own counts */
 	bool shared_pool_unsaved;
@@ -168,6 +176,9 @@ enum status daemon_try_change(struct daemon *daemon, const char *name, const cha
 /* Then it is stored and desired; or nothing has happened. Takes the reference in any case. */
 enum status daemon_commit_change(struct daemon *daemon, const char *name, const char *text, struct revision *revision,
 	struct problems *problems);
+
+/* The registrations are others: compiles and sends them. False: it can not be done now; `ret_why`. */
+bool daemon_registrations_changed(struct daemon *daemon, struct problems *ret_why);
 
 /* The gateway section that counts now: NULL when this machine is none. */
 const struct model_gateway *daemon_gateway(const struct daemon *daemon);

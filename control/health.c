@@ -128,7 +128,8 @@ static void check_worker_host(const struct daemon *daemon, struct health *health
 	if (apply->classifier_failed && apply->classifier_problems.count == 0)
 		problems_add(&health->reasons, "the classifier could not be brought up: out of memory");
 	if (!apply->classifier_failed && (!apply->classifier_done || apply->claims_only))
-		problems_add(&health->reasons, "the workers on this host stay closed until the first policy is acknowledged");
+		problems_add(&health->reasons,
+			"the workers on this host stay closed until the first policy is acknowledged");
 	if (apply->missing_worker_count > 0)
 		problems_add(&health->notes, "%zu of %zu workers have no interface yet", apply->missing_worker_count,
 			daemon_worker_host(daemon)->worker_count);

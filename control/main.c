@@ -53,7 +53,8 @@ static int check_config(const struct arguments *arguments)
 	const struct revision_basis nothing = {0};
 	struct revision *revision;
 	size_t egress_ip_count = 0, vpc_count = 0;
-	enum status status = revision_load(arguments->options.config_path, &nothing, &revision, NULL, &problems, &warnings);
+	enum status status =
+		revision_load(arguments->options.config_path, &nothing, &revision, NULL, &problems, &warnings);
 
 	if (status != STATUS_OK) {
 		print_lines(&problems);

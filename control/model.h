@@ -222,13 +222,28 @@ char *model_print_with_sources(const struct model *model);
 
 struct shared_pool_table;
 
+/* A worker that its host has registered with this gateway: control/registrations.h. */
+struct model_registered_worker {
+	uint32_t vni, address, vtep;
+	uint64_t epoch;	      /* the host's: another one is another worker */
+	uint64_t incarnation; /* the gateway's, for the policy */
+};
+
+/* Besides the model. All zero: nobody. */
+struct policy_registered {
+	const struct model_registered_worker *workers; /* each VNI and address once */
+	size_t count;
+};
+
 /*
  * Compiles the gateway's policy. `pool`: as shared_pool_assign() has left it for this model; a workspace on the shared
- * pool without a range in it has no egress IP (fail closed). The block is malloc'ed, position-independent, ready to be
+ * pool without a range in it has no egress IP (fail closed). `registered` (NULL: nobody): those whose VPC is not there,
+ * or lists the address itself, are left out. The block is malloc'ed, position-independent, ready to be
  * written to a memfd. `generation` is stored in it. Deterministic: the same model, table and generation give the same
  * bytes.
  */
-enum status policy_compile(const struct model *model, const struct shared_pool_table *pool, uint64_t generation,
-	void **ret_block, size_t *ret_size_bytes, struct problems *problems);
+enum status policy_compile(const struct model *model, const struct shared_pool_table *pool,
+	const struct policy_registered *registered, uint64_t generation, void **ret_block, size_t *ret_size_bytes,
+	struct problems *problems);
 
 #endif

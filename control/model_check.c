@@ -61,8 +61,8 @@ static void describe_owner(const struct checker *checker, const struct yaml_node
 
 	yaml_node_path(node, path);
 	snprintf(ret_text, OWNER_SIZE_BYTES, "%s%s%s%s (%.100s:%u)", workspace ? "workspace " : "",
-		workspace ? yaml_show_text(workspace, shown) : "", workspace ? " at " : "", path,
-		node->tree->file, node->line);
+		workspace ? yaml_show_text(workspace, shown) : "", workspace ? " at " : "", path, node->tree->file,
+		node->line);
 }
 
 /* Takes the key for `node`, or reports who has it. `rule` ends the sentence. */

@@ -42,6 +42,7 @@ static enum status revision_compile(struct revision *revision, const struct revi
 	void *block;
 	enum status status = STATUS_OK;
 
+	revision->registered_version = basis->registered_version;
 	if (basis->shared_pool != NULL)
 		status = shared_pool_copy(basis->shared_pool, &revision->shared_pool);
 	if (status != STATUS_OK || !revision->model->gateway.present)
@@ -50,8 +51,8 @@ static enum status revision_compile(struct revision *revision, const struct revi
 		shared_pool_hold(&revision->shared_pool, basis->in_force, basis->now_s);
 	status = shared_pool_assign(&revision->shared_pool, revision->model, basis->now_s, problems, warnings);
 	if (status == STATUS_OK)
-		status = policy_compile(revision->model, &revision->shared_pool, compiled_generation, &block,
-			&revision->policy_size_bytes, problems);
+		status = policy_compile(revision->model, &revision->shared_pool, &basis->registered,
+			compiled_generation, &block, &revision->policy_size_bytes, problems);
 	if (status == STATUS_OK)
 		revision->policy = block;
 	return status;

@@ -23,6 +23,8 @@ struct revision_basis {
 	const struct shared_pool_table
 		*shared_pool;			  /* of the revision before, or what is remembered of it; NULL: none */
 	const struct shared_pool_table *in_force; /* what the dataplane works by, if that is known; else NULL */
+	struct policy_registered registered;	  /* workers that hosts have told of */
+	uint64_t registered_version;		  /* registrations_version() of them */
 	uint64_t now_s;				  /* Unix seconds, of a clock that does not jump */
 	struct config_api api;			  /* what the API wants */
 };
@@ -36,7 +38,8 @@ struct revision {
 	struct shared_pool_table shared_pool;
 	struct policy_snapshot *policy; /* NULL when there is no gateway; its generation is not the one sent */
 	size_t policy_size_bytes;
-	struct revision_vni *vnis; /* sorted */
+	uint64_t registered_version; /* of the registered workers that are compiled into it */
+	struct revision_vni *vnis;   /* sorted */
 	size_t vni_count;
 };
 

@@ -241,6 +241,11 @@ enum status state_generation_next(
 	return STATUS_OK;
 }
 
+const char *state_directory(const struct state *state)
+{
+	return state->path;
+}
+
 const char *state_last_good_path(const struct state *state)
 {
 	return state->last_good_path;

@@ -29,6 +29,9 @@ void state_close(struct state *state);
 enum status state_generation_next(
 	struct state *state, uint64_t floor, uint64_t *ret_generation, struct problems *problems);
 
+/* DIR/state, for journals. */
+const char *state_directory(const struct state *state);
+
 /* DIR/state/last-good.yaml */
 const char *state_last_good_path(const struct state *state);
 

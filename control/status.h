@@ -12,10 +12,10 @@
 enum status {
 	STATUS_OK = 0,
 	STATUS_INVALID, /* the configuration or a peer's message is wrong; see the problems */
-	STATUS_SYSTEM, /* a system call failed; see the problems */
+	STATUS_SYSTEM,	/* a system call failed; see the problems */
 	STATUS_NO_MEMORY,
 	STATUS_UNREACHABLE, /* the other side is not there */
-	STATUS_REFUSED, /* the other side said no */
+	STATUS_REFUSED,	    /* the other side said no */
 };
 
 /* One sentence each, ready to print: "acme.yaml:12: workspaces[0].vpcs[0].vni: 16777216: must be 1..16777215". */

@@ -335,7 +335,7 @@ static void worker_delete(struct worker_registry *registry, struct worker *worke
 	interface_settle(registry, interface);
 }
 
-static bool specs_are_equal(const struct worker_spec *a, const struct worker_spec *b)
+bool worker_specs_are_equal(const struct worker_spec *a, const struct worker_spec *b)
 {
 	return strcmp(a->interface, b->interface) == 0 && strcmp(a->workspace, b->workspace) == 0 &&
 	       strcmp(a->vpc, b->vpc) == 0 && a->address == b->address && a->mac_present == b->mac_present &&
@@ -348,7 +348,7 @@ enum status worker_registry_put(struct worker_registry *registry, enum worker_so
 	struct worker *worker = worker_registry_find_of(registry, source, spec->interface);
 	struct worker **bucket = &registry->by_interface[interface_bucket(spec->interface)];
 
-	if (worker != NULL && specs_are_equal(&worker->spec, spec) && worker->sequence == sequence) {
+	if (worker != NULL && worker_specs_are_equal(&worker->spec, spec) && worker->sequence == sequence) {
 		worker->mark = registry->mark;
 		*ret_worker = worker;
 		return STATUS_OK;

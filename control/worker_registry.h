@@ -126,6 +126,8 @@ struct worker *worker_registry_take_queued(struct worker_registry *registry);
 struct worker_gone *worker_registry_take_gone(struct worker_registry *registry);
 bool worker_registry_has_work(const struct worker_registry *registry);
 
+bool worker_specs_are_equal(const struct worker_spec *a, const struct worker_spec *b);
+
 /* Identity towards the gateways: the interface's index, and the API's sequence. */
 uint64_t worker_epoch(const struct worker *worker);
 

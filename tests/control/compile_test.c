@@ -40,7 +40,7 @@ static void *compile_with(const char *source, struct shared_pool_table *pool, ui
 	void *block = NULL;
 
 	assert_int_equal(shared_pool_assign(pool, model, now_s, &problems, &warnings), STATUS_OK);
-	assert_int_equal(policy_compile(model, pool, 42, &block, ret_size_bytes, &problems), STATUS_OK);
+	assert_int_equal(policy_compile(model, pool, NULL, 42, &block, ret_size_bytes, &problems), STATUS_OK);
 	assert_int_equal(problems.count, 0);
 	assert_int_equal(warnings.count, 0);
 	model_free(model);
@@ -167,7 +167,7 @@ static void workspace_without_a_range_has_no_egress_ip(void **state)
 	void *block = NULL;
 	size_t size_bytes = 0;
 
-	assert_int_equal(policy_compile(model, &empty, 42, &block, &size_bytes, &problems), STATUS_OK);
+	assert_int_equal(policy_compile(model, &empty, NULL, 42, &block, &size_bytes, &problems), STATUS_OK);
 	workspaces = table(block, POLICY_WORKSPACES, 3, sizeof(*workspaces));
 	assert_int_equal(workspaces[1].egress_count, 0);
 	assert_true(workspaces[1].flags & POLICY_WORKSPACE_SHARED_POOL);
@@ -294,7 +294,7 @@ static void worker_host_without_gateway_has_no_policy(void **state)
 	void *block = NULL;
 	size_t size_bytes = 0;
 
-	assert_int_equal(policy_compile(model, &empty, 1, &block, &size_bytes, &problems), STATUS_INVALID);
+	assert_int_equal(policy_compile(model, &empty, NULL, 1, &block, &size_bytes, &problems), STATUS_INVALID);
 	assert_null(block);
 	assert_int_equal(problems.count, 1);
 	problems_clear(&problems);

@@ -32,7 +32,7 @@ static void check_compiled(const struct model *model)
 		return;
 	require(shared_pool_assign(&pool, model, 1, &problems, &warnings) == STATUS_OK);
 	require(shared_pool_is_valid(&pool) && warnings.count == 0);
-	require(policy_compile(model, &pool, 1, &block, &size_bytes, &problems) == STATUS_OK);
+	require(policy_compile(model, &pool, NULL, 1, &block, &size_bytes, &problems) == STATUS_OK);
 	require(policy_snapshot_check(block, size_bytes, why));
 	shared_pool_clear(&pool);
 	free(block);

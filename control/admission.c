@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/admission.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/admission_gateway.h"
+#include "control/admission_store.h"
+#include "control/api_workers.h"
+#include "control/apply.h"
+#include "control/apply_host.h"
+#include "control/daemon.h"
+#include "control/scalar.h"
+#include "control/state.h"
+#include "control/vpc_finder.h"
+#include "control/worker_links.h"
+
+enum { BATCH_MAX = 256, REFUSED_RETRY_TICKS = 5, LOGGED_ALIAS_SIZE_BYTES = 320 };
+
+struct admission {
+	struct daemon *daemon;
+	struct worker_registry *registry;
+	struct worker_links *links;
+	struct admission_store *store;
+	struct event *due;
+	struct revision *basis; /* NULL: not known yet */
+	struct vpc_finder wanted, in_force;
+	struct revision *in_force_revision; /* that `in_force` is of */
+	struct model_admission asked;	    /* what the gateways below are of; its gateways are copied */
+	struct admission_gateway *gateways[BPF_GATEWAY_COUNT_MAX];
+	size_t gateway_count;
+	struct admission_ready ready;
+	unsigned ticks;
+	bool settled; /* the classifier was compared as a whole once */
+	char logged_alias[LOGGED_ALIAS_SIZE_BYTES];
+};
+
+static const struct worker_links_handlers links_handlers;
+static const struct admission_gateway_handlers gateway_handlers;
+
+static const struct model_worker_host *host_of(const struct admission *admission)
+{
+	return &admission->basis->model->worker_host;
+}
+
+/* Never met when one of them could not be set up: without its word nobody opens. */
+static uint32_t all_gateways(const struct admission *admission)
+{
+	const struct model_admission *wanted = &host_of(admission)->admission;
+	size_t count = wanted->present ? wanted->gateway_count : 0;
+
+	return count == admission->gateway_count ? (1u << count) - 1 : UINT32_MAX;
+}
+
+static void admission_schedule(struct admission *admission)
+{
+	static const struct timeval at_once = {0};
+
+	if (!event_pending(admission->due, EV_TIMEOUT, NULL))
+		event_add(admission->due, &at_once);
+}
+
+/* ---- whether it may be open ---- */
+
+/* On a gateway of its own the VPC must be what the dataplane knows. */
+static bool policy_allows(const struct admission *admission, const struct worker *worker)
+{
+	char why[WORKER_WHY_SIZE_BYTES];
+
+	if (daemon_gateway(admission->daemon) == NULL)
+		return admission->daemon->apply.in_force != NULL;
+	return admission->in_force_revision != NULL &&
+	       vpc_finder_place(&admission->in_force, &worker->spec, why) == worker->vni;
+}
+
+static bool gateways_allow(const struct admission *admission, const struct worker *worker)
+{
+	return worker->adopted || worker->acknowledged == all_gateways(admission);
+}
+
+bool admission_allows(const struct admission *admission, const struct worker *worker)
+{
+	return worker->active && worker->ifindex != 0 && gateways_allow(admission, worker) &&
+	       policy_allows(admission, worker);
+}
+
+/* ---- steps ---- */
+
+static void note_open(struct admission *admission, struct worker *worker)
+{
+	static const unsigned bounds_ms[] = {
+#define READY_BUCKET_BOUND(milliseconds) milliseconds,
+		READY_BUCKETS(READY_BUCKET_BOUND)
+#undef READY_BUCKET_BOUND
+	};
+	struct admission_ready *ready = &admission->ready;
+	uint64_t waited_ns;
+	size_t bucket = 0;
+
+	if (worker->state == WORKER_OPEN)
+		return;
+	worker_set_state(worker, WORKER_OPEN, "%s", "");
+	worker->opened_ns = daemon_monotonic_ns();
+	if (worker->adopted)
+		return; /* it was open before */
+	if (worker->since_ns == 0)
+		worker->since_ns = worker->opened_ns;
+	waited_ns = worker->opened_ns - worker->since_ns;
+	while (bucket < READY_BUCKET_COUNT && waited_ns > bounds_ms[bucket] * 1000000ull)
+		bucket++;
+	ready->counts[bucket]++;
+	ready->count++;
+	ready->sum_s += (double)waited_ns / 1e9;
+}
+
+/* Removals go before everything that may come in their place. */
+static void close_gone(struct admission *admission)
+{
+	struct classifier_change changes[BATCH_MAX];
+	struct worker_gone *gone, *next, *first = NULL, **end = &first;
+	struct problems problems = {0};
+	size_t count = 0;
+
+	while (count < BATCH_MAX && (gone = worker_registry_take_gone(admission->registry)) != NULL) {
+		changes[count++] = (struct classifier_change){
+			.ifindex = gone->ifindex, .worker = {.vni = gone->vni, .address = gone->address}};
+		gone->next = NULL;
+		*end = gone;
+		end = &gone->next;
+	}
+	if (count != 0 && admission->daemon->classifier != NULL &&
+		classifier_change(admission->daemon->classifier, changes, count, host_of(admission)->vtep, &problems) !=
+			STATUS_OK) {
+		admission->daemon->apply.dirty = true; /* the comparison of the whole takes them away */
+		log_problems(&admission->daemon->log, LOG_LEVEL_ERROR, &problems);
+	}
+	problems_clear(&problems);
+	for (gone = first; gone != NULL; gone = next) {
+		next = gone->next;
+		for (size_t i = 0; i < admission->gateway_count; i++)
+			admission_gateway_remove(admission->gateways[i], gone->vni, gone->address);
+		free(gone);
+	}
+}
+
+/* False: it can not go on. */
+static bool claim(struct admission *admission, struct worker *worker)
+{
+	struct problems problems = {0};
+	enum status status;
+
+	if (worker->claimed)
+		return true;
+	status = classifier_claim(admission->daemon->classifier, worker->ifindex, worker->spec.interface, &problems);
+	worker->claimed = worker->dirty_in_kernel = status == STATUS_OK;
+	if (!worker->claimed)
+		worker_set_state(worker, WORKER_UNCLAIMED, "%s", problems.count > 0 ? problems.lines[0] : "no memory");
+	problems_clear(&problems);
+	return worker->claimed;
+}
+
+static void ask_gateways(struct admission *admission, struct worker *worker)
+{
+	for (unsigned i = 0; i < admission->gateway_count; i++) {
+		if (((worker->acknowledged | worker->asked) & 1u << i) == 0)
+			admission_gateway_add(admission->gateways[i], worker);
+	}
+}
+
+static void await_gateways(struct admission *admission, struct worker *worker)
+{
+	for (unsigned i = 0; i < admission->gateway_count; i++) {
+		const char *error = admission_gateway_error(admission->gateways[i]);
+
+		if ((worker->acknowledged & 1u << i) == 0 && error != NULL) {
+			worker_set_state(worker, WORKER_AWAITS_GATEWAY, "%s", error);
+			return;
+		}
+	}
+	if (worker->state != WORKER_AWAITS_GATEWAY || worker->asked != 0)
+		worker_set_state(worker, WORKER_AWAITS_GATEWAY, "asked the gateways, which have not all answered yet");
+}
+
+/* Up to the door. True: it is to be opened. */
+static bool bring_on(struct admission *admission, struct worker *worker)
+{
+	struct daemon *daemon = admission->daemon;
+
+	if (!worker->active || daemon->classifier == NULL || admission->basis == NULL)
+		return false;
+	if (worker->ifindex == 0)
+		worker_registry_set_ifindex(admission->registry, worker, if_nametoindex(worker->spec.interface));
+	if (worker->ifindex == 0) {
+		worker_set_state(worker, WORKER_NO_INTERFACE, "there is no interface %s (yet)", worker->spec.interface);
+		return false;
+	}
+	if (worker->since_ns == 0)
+		worker->since_ns = daemon_monotonic_ns();
+	if (!admission->settled &&
+		classifier_is_open(daemon->classifier, worker->ifindex, worker->vni, worker->spec.address))
+		worker->adopted = true;
+	if (!claim(admission, worker))
+		return false;
+	ask_gateways(admission, worker);
+	if (!gateways_allow(admission, worker)) {
+		await_gateways(admission, worker);
+		return false;
+	}
+	if (!policy_allows(admission, worker)) {
+		worker_set_state(worker, WORKER_AWAITS_POLICY, "the policy with its VPC is not in force yet");
+		return false;
+	}
+	return worker->state != WORKER_OPEN || worker->dirty_in_kernel;
+}
+
+static void change_workers(struct admission *admission, struct worker **workers, size_t count)
+{
+	struct daemon *daemon = admission->daemon;
+	struct classifier_change changes[BATCH_MAX];
+	struct problems problems = {0};
+	enum status status;
+
+	if (count == 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		changes[i] = (struct classifier_change){.ifindex = workers[i]->ifindex, .claimed = true};
+		apply_host_fill(daemon, admission->basis->model, workers[i], admission_allows(admission, workers[i]),
+			&changes[i].worker);
+	}
+	status = state_save_workspace_indexes(daemon->state, &problems);
+	if (status == STATUS_OK)
+		status = classifier_change(daemon->classifier, changes, count, host_of(admission)->vtep, &problems);
+	for (size_t i = 0; i < count; i++) {
+		workers[i]->dirty_in_kernel = status != STATUS_OK;
+		if (status == STATUS_OK && changes[i].worker.admitted)
+			note_open(admission, workers[i]);
+	}
+	if (status != STATUS_OK) {
+		daemon->apply.dirty = true;
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
+	}
+	problems_clear(&problems);
+}
+
+void admission_work(struct admission *admission)
+{
+	struct worker *workers[BATCH_MAX], *worker;
+	size_t count = 0, looked_at = 0;
+
+	if (admission->basis == NULL || !admission->settled)
+		return;
+	close_gone(admission);
+	while (looked_at++ < BATCH_MAX && (worker = worker_registry_take_queued(admission->registry)) != NULL) {
+		if (bring_on(admission, worker) || worker->dirty_in_kernel)
+			workers[count++] = worker;
+	}
+	change_workers(admission, workers, count);
+	api_workers_check(admission->daemon);
+	if (worker_registry_has_work(admission->registry))
+		admission_schedule(admission);
+}
+
+static void admission_due(evutil_socket_t fd, short what, void *context)
+{
+	admission_work(context);
+}
+
+/* ---- gateways ---- */
+
+static void gateway_answered(void *context, unsigned index, struct worker *worker, const char *why)
+{
+	struct admission *admission = context;
+	char vtep[SCALAR_SIZE_BYTES];
+
+	if (why == NULL) {
+		if (worker->acknowledged == all_gateways(admission))
+			worker->adopted = false;
+		if (worker->state != WORKER_OPEN)
+			worker_registry_queue(admission->registry, worker);
+	} else {
+		scalar_format_ipv4(admission_gateway_vtep(admission->gateways[index]), vtep);
+		if (worker->state == WORKER_OPEN)
+			worker->dirty_in_kernel = true;
+		worker->adopted = false;
+		worker_set_state(worker, WORKER_AWAITS_GATEWAY, "gateway %s refuses it: %s", vtep, why);
+		if (worker->dirty_in_kernel)
+			change_workers(admission, &worker, 1);
+	}
+	admission_schedule(admission);
+}
+
+/* The reason why workers wait is another one. */
+static void gateway_changed(void *context, unsigned index)
+{
+	struct admission *admission = context;
+	const char *error = admission_gateway_error(admission->gateways[index]);
+
+	if (error != NULL)
+		log_warning(&admission->daemon->log, "%s", error);
+	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
+		struct worker *worker = worker_registry_at(admission->registry, i);
+
+		if (worker->active && worker->state == WORKER_AWAITS_GATEWAY)
+			await_gateways(admission, worker);
+	}
+}
+
+static const struct admission_gateway_handlers gateway_handlers = {
+	.answered = gateway_answered, .changed = gateway_changed};
+
+static bool admissions_are_equal(const struct model_admission *a, const struct model_admission *b)
+{
+	if (a->present != b->present || a->gateway_count != b->gateway_count || strcmp(a->ca, b->ca) != 0 ||
+		strcmp(a->certificate, b->certificate) != 0 || strcmp(a->key, b->key) != 0)
+		return false;
+	for (size_t i = 0; i < a->gateway_count; i++) {
+		if (a->gateways[i].vtep != b->gateways[i].vtep || strcmp(a->gateways[i].api, b->gateways[i].api) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* What was acknowledged by gateways that are others now is to be acknowledged anew; who is open stays so meanwhile. */
+static void gateways_forget(struct admission *admission)
+{
+	for (size_t i = 0; i < admission->gateway_count; i++)
+		admission_gateway_close(admission->gateways[i]);
+	admission->gateway_count = 0;
+	free(admission->asked.gateways);
+	memset(&admission->asked, 0, sizeof(admission->asked));
+	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
+		struct worker *worker = worker_registry_at(admission->registry, i);
+
+		worker->acknowledged = worker->asked = 0;
+		if (worker->state == WORKER_OPEN)
+			worker->adopted = true;
+		worker_registry_queue(admission->registry, worker);
+	}
+}
+
+static void gateways_set(struct admission *admission)
+{
+	const struct model_admission *wanted = &host_of(admission)->admission;
+
+	if (admissions_are_equal(wanted, &admission->asked))
+		return;
+	gateways_forget(admission);
+	admission->asked = *wanted;
+	admission->asked.gateways = calloc(wanted->gateway_count + 1, sizeof(*wanted->gateways));
+	for (size_t i = 0; admission->asked.gateways != NULL && i < wanted->gateway_count; i++) {
+		const struct admission_gateway_options options = {
+			.base = admission->daemon->base,
+			.admission = wanted,
+			.gateway = &wanted->gateways[i],
+			.index = (unsigned)i,
+			.vtep = host_of(admission)->vtep,
+			.registry = admission->registry,
+			.handlers = &gateway_handlers,
+			.context = admission,
+		};
+
+		admission->asked.gateways[i] = wanted->gateways[i];
+		if (admission_gateway_open(&options, &admission->gateways[i]) != STATUS_OK)
+			break;
+		admission->gateway_count++;
+	}
+	/* With one gateway less a worker would open without its word. */
+	if (admission->gateway_count != wanted->gateway_count) {
+		log_error(&admission->daemon->log, "out of memory: no worker is admitted");
+		admission->asked.gateway_count = 0;
+	}
+}
+
+/* ---- links ---- */
+
+static bool name_is_claimed(const struct admission *admission, const char *name)
+{
+	const char *pattern = host_of(admission)->interfaces;
+
+	return pattern[0] != '\0' && strncmp(name, pattern, strlen(pattern) - 1) == 0;
+}
+
+static void take_alias(struct admission *admission, const struct worker_link *link)
+{
+	struct worker_spec spec;
+	const char *why = "";
+	char text[LOGGED_ALIAS_SIZE_BYTES];
+	struct worker *worker;
+
+	switch (worker_alias_parse(link->name, link->alias, &spec, &why)) {
+	case WORKER_ALIAS_VALID:
+		if (worker_registry_put(admission->registry, WORKER_SOURCE_NETLINK, &spec, 0, &worker) != STATUS_OK)
+			log_error(&admission->daemon->log, "%s: there is no room for another worker", link->name);
+		return;
+	case WORKER_ALIAS_INVALID:
+		snprintf(text, sizeof(text), "%s: alias %.160s: %s", link->name, link->alias, why);
+		if (strcmp(text, admission->logged_alias) != 0)
+			log_warning(&admission->daemon->log, "%s", text);
+		memcpy(admission->logged_alias, text, sizeof(text));
+		break;
+	case WORKER_ALIAS_NONE:
+		break;
+	}
+	worker_registry_remove(admission->registry, WORKER_SOURCE_NETLINK, link->name);
+}
+
+static void link_gone(struct admission *admission, const struct worker_link *link)
+{
+	struct worker *worker = worker_registry_by_ifindex(admission->registry, link->ifindex);
+
+	if (worker != NULL)
+		worker_registry_set_ifindex(admission->registry, worker, 0);
+	worker_registry_remove(admission->registry, WORKER_SOURCE_NETLINK, link->name);
+	if (strcmp(link->name, host_of(admission)->device) == 0)
+		apply_check(admission->daemon); /* the VXLAN device itself */
+}
+
+static void link_told(void *context, const struct worker_link *link)
+{
+	struct admission *admission = context;
+	struct problems problems = {0};
+	struct worker *worker;
+
+	if (admission->basis == NULL || admission->daemon->classifier == NULL)
+		return; /* everything is read once there is a configuration */
+	if (link->gone) {
+		link_gone(admission, link);
+	} else {
+		worker = worker_registry_by_ifindex(admission->registry, link->ifindex);
+		if (worker != NULL && strcmp(worker->spec.interface, link->name) != 0)
+			worker_registry_set_ifindex(admission->registry, worker, 0); /* it was renamed */
+		else if (worker == NULL && name_is_claimed(admission, link->name) &&
+			 classifier_claim(admission->daemon->classifier, link->ifindex, link->name, &problems) !=
+				 STATUS_OK)
+			log_problems(&admission->daemon->log, LOG_LEVEL_ERROR, &problems);
+		if (host_of(admission)->flags & MODEL_NETLINK_ALIAS)
+			take_alias(admission, link);
+		worker = worker_registry_find(admission->registry, link->name);
+		if (worker != NULL)
+			worker_registry_set_ifindex(admission->registry, worker, link->ifindex);
+	}
+	problems_clear(&problems);
+	if (worker_registry_has_work(admission->registry))
+		admission_work(admission);
+}
+
+static void links_begin(void *context)
+{
+	struct admission *admission = context;
+
+	worker_registry_begin(admission->registry, WORKER_SOURCE_NETLINK);
+}
+
+/* Interfaces whose end nobody told of. */
+static void links_end(void *context)
+{
+	struct admission *admission = context;
+
+	worker_registry_end(admission->registry, WORKER_SOURCE_NETLINK);
+	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
+		struct worker *worker = worker_registry_at(admission->registry, i);
+
+		if (worker->ifindex != 0 && if_nametoindex(worker->spec.interface) != worker->ifindex)
+			worker_registry_set_ifindex(admission->registry, worker, 0);
+	}
+	admission_schedule(admission);
+}
+
+static const struct worker_links_handlers links_handlers = {.link = link_told, .begin = links_begin, .end = links_end};
+
+/* ---- the configuration ---- */
+
+static uint32_t place(void *context, const struct worker_spec *spec, char ret_why[WORKER_WHY_SIZE_BYTES])
+{
+	const struct admission *admission = context;
+
+	return vpc_finder_place(&admission->wanted, spec, ret_why);
+}
+
+static void take_file(struct admission *admission)
+{
+	const struct model_worker_host *host = host_of(admission);
+	struct worker *worker;
+
+	worker_registry_begin(admission->registry, WORKER_SOURCE_FILE);
+	for (size_t i = 0; i < host->worker_count; i++) {
+		const struct model_worker *from = &host->workers[i];
+		struct worker_spec spec = {.address = from->address, .mac_present = from->mac_present};
+
+		memcpy(spec.interface, from->interface, sizeof(spec.interface));
+		memcpy(spec.workspace, from->workspace, sizeof(spec.workspace));
+		memcpy(spec.vpc, from->vpc, sizeof(spec.vpc));
+		memcpy(spec.mac, from->mac, sizeof(spec.mac));
+		if (worker_registry_put(admission->registry, WORKER_SOURCE_FILE, &spec, 0, &worker) != STATUS_OK)
+			log_error(&admission->daemon->log, "%s: there is no room for another worker", spec.interface);
+	}
+	worker_registry_end(admission->registry, WORKER_SOURCE_FILE);
+}
+
+void admission_set_basis(struct admission *admission, struct revision *basis)
+{
+	struct revision *in_force = admission->daemon->apply.in_force;
+	struct worker *worker;
+
+	if (in_force != admission->in_force_revision) {
+		vpc_finder_clear(&admission->in_force);
+		revision_release(admission->in_force_revision);
+		admission->in_force_revision = revision_hold(in_force);
+		if (in_force != NULL)
+			vpc_finder_set(&admission->in_force, in_force->model);
+	}
+	if (basis != admission->basis) {
+		bool another = admission->basis == NULL || admission->basis->model != basis->model;
+
+		revision_hold(basis);
+		revision_release(admission->basis);
+		admission->basis = basis;
+		if (another) {
+			vpc_finder_clear(&admission->wanted);
+			vpc_finder_set(&admission->wanted, basis->model);
+			worker_registry_place_all(admission->registry, place, admission);
+			take_file(admission);
+			gateways_set(admission);
+			worker_links_read(admission->links);
+		}
+	}
+	if (!admission->settled) {
+		/* Who is open already is asked before anything is changed. */
+		while ((worker = worker_registry_take_queued(admission->registry)) != NULL)
+			(void)bring_on(admission, worker);
+	}
+	close_gone(admission);
+}
+
+void admission_applied(struct admission *admission)
+{
+	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
+		struct worker *worker = worker_registry_at(admission->registry, i);
+
+		worker->dirty_in_kernel = false;
+		if (!worker->active)
+			continue;
+		worker->claimed = worker->claimed || worker->ifindex != 0;
+		if (admission_allows(admission, worker))
+			note_open(admission, worker);
+		else if (worker->state == WORKER_OPEN)
+			worker_set_state(worker, WORKER_AWAITS_POLICY, "the policy with its VPC is not in force");
+		if (worker->state != WORKER_OPEN)
+			worker_registry_queue(admission->registry, worker);
+	}
+	admission->settled = true;
+	admission_schedule(admission);
+}
+
+void admission_tick(struct admission *admission)
+{
+	uint64_t now_ns = daemon_monotonic_ns();
+
+	for (size_t i = 0; i < admission->gateway_count; i++)
+		admission_gateway_tick(admission->gateways[i], now_ns);
+	if (++admission->ticks % REFUSED_RETRY_TICKS == 0) {
+		for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
+			struct worker *worker = worker_registry_at(admission->registry, i);
+
+			if (worker->active && worker->state != WORKER_OPEN)
+				worker_registry_queue(admission->registry, worker);
+		}
+	}
+	admission_work(admission);
+	api_workers_check(admission->daemon);
+}
+
+/* ---- the API ---- */
+
+enum status admission_add(struct admission *admission, const struct worker_spec *spec, struct worker **ret_worker,
+	struct problems *problems)
+{
+	const struct worker *there = worker_registry_find(admission->registry, spec->interface);
+	enum status status;
+
+	if (there != NULL && there->source == WORKER_SOURCE_FILE) {
+		problems_add(problems, "%s: the file has a worker on this interface, which counts: change the file",
+			spec->interface);
+		return STATUS_REFUSED;
+	}
+	status = admission_store_add(admission->store, spec, ret_worker, problems);
+	if (status == STATUS_OK)
+		admission_work(admission);
+	return status;
+}
+
+enum status admission_remove(struct admission *admission, const char *interface, struct problems *problems)
+{
+	enum status status = admission_store_remove(admission->store, interface, problems);
+
+	if (status == STATUS_OK)
+		admission_work(admission);
+	return status;
+}
+
+/* ---- telling ---- */
+
+struct worker_registry *admission_registry(const struct admission *admission)
+{
+	return admission->registry;
+}
+
+const struct admission_ready *admission_ready(const struct admission *admission)
+{
+	return &admission->ready;
+}
+
+void admission_count(const struct admission *admission, struct admission_totals *ret_totals)
+{
+	memset(ret_totals, 0, sizeof(*ret_totals));
+	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
+		const struct worker *worker = worker_registry_at(admission->registry, i);
+
+		ret_totals->of_state[worker->state]++;
+		ret_totals->of_source[worker->source]++;
+	}
+}
+
+void admission_explain(const struct admission *admission, struct problems *reasons)
+{
+	static const char *const texts[WORKER_STATE_COUNT] = {
+		[WORKER_CONFLICT] = "are not let through, since another worker has their interface or address",
+		[WORKER_UNPLACED] = "are not let through, since the configuration has no such VPC or address",
+		[WORKER_UNCLAIMED] = "have an interface that can not be closed and opened",
+		[WORKER_AWAITS_GATEWAY] = "wait for the acknowledgement of a gateway",
+	};
+	struct admission_totals totals;
+
+	admission_count(admission, &totals);
+	for (size_t i = 0; i < admission->gateway_count; i++) {
+		const char *error = admission_gateway_error(admission->gateways[i]);
+
+		if (error != NULL)
+			problems_add(
+				reasons, "%s: workers that it has acknowledged before stay open, new ones wait", error);
+	}
+	for (unsigned state = 0; state < WORKER_STATE_COUNT; state++) {
+		if (texts[state] != NULL && totals.of_state[state] > 0)
+			problems_add(reasons, "%zu workers %s: `postern worker list` says which",
+				totals.of_state[state], texts[state]);
+	}
+}
+
+size_t admission_gateway_count(const struct admission *admission)
+{
+	return admission->gateway_count;
+}
+
+const struct admission_gateway *admission_gateway_at(const struct admission *admission, size_t index)
+{
+	return admission->gateways[index];
+}
+
+/* ---- life ---- */
+
+enum status admission_open(struct daemon *daemon, struct admission **ret_admission, struct problems *problems)
+{
+	struct admission *admission = calloc(1, sizeof(*admission));
+	struct problems warnings = {0};
+	enum status status;
+
+	if (admission == NULL)
+		return STATUS_NO_MEMORY;
+	admission->daemon = daemon;
+	status = worker_registry_open(&admission->registry);
+	if (status == STATUS_OK)
+		status = worker_links_open(daemon->base, &links_handlers, admission, &admission->links, problems);
+	admission->due = event_new(daemon->base, -1, 0, admission_due, admission);
+	if (status == STATUS_OK && admission->due == NULL)
+		status = STATUS_NO_MEMORY;
+	if (status == STATUS_OK)
+		status = admission_store_open(
+			state_directory(daemon->state), admission->registry, &admission->store, problems, &warnings);
+	log_problems(&daemon->log, LOG_LEVEL_WARNING, &warnings);
+	problems_clear(&warnings);
+	if (status != STATUS_OK) {
+		admission_close(admission);
+		return status;
+	}
+	*ret_admission = admission;
+	return STATUS_OK;
+}
+
+void admission_close(struct admission *admission)
+{
+	if (admission == NULL)
+		return;
+	for (size_t i = 0; i < admission->gateway_count; i++)
+		admission_gateway_close(admission->gateways[i]);
+	free(admission->asked.gateways);
+	admission_store_close(admission->store);
+	worker_links_close(admission->links);
+	if (admission->due != NULL)
+		event_free(admission->due);
+	vpc_finder_clear(&admission->wanted);
+	vpc_finder_clear(&admission->in_force);
+	revision_release(admission->basis);
+	revision_release(admission->in_force_revision);
+	worker_registry_close(admission->registry);
+	free(admission);
+}
