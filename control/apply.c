@@ -163,6 +163,8 @@ static void apply_send_adjacency(struct daemon *daemon)
 	memcpy(adjacency, block, block->size_bytes);
 	adjacency->generation = apply->adjacency_sent_generation;
 	apply->adjacency_dirty = false;
+	if (!rib_view_default_unresolved(rib_get_view(daemon->rib), &apply->unresolved_sent))
+		apply->unresolved_sent = 0;
 	status = dataplane_client_send(
 		daemon->client, RPC_ADJACENCY, adjacency->generation, adjacency, adjacency->size_bytes, &problems);
 	free(adjacency);
@@ -179,6 +181,7 @@ static void apply_adjacency_answered(struct daemon *daemon, const struct rpc_mes
 	if (ack->status == RPC_OK) {
 		apply->adjacency_acknowledged_generation = ack->generation;
 		apply->adjacency_answered = true;
+		apply->unresolved_acknowledged = apply->unresolved_sent;
 		apply->adjacency_refusal_text[0] = '\0';
 		return;
 	}

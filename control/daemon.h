@@ -71,6 +71,8 @@ struct daemon_apply {
 	uint32_t port_retry_ticks;
 	uint64_t adjacency_sent_generation, adjacency_acknowledged_generation;
 	bool adjacency_dirty;
+	/* The gateway of the default route in what was sent, and acknowledged, when its MAC was not known; else 0. */
+	uint32_t unresolved_sent, unresolved_acknowledged;
 	char adjacency_refusal_text[256];
 
 	bool claims_only; /* nothing was pinned before: workers are claimed, not open, until the first ACK */

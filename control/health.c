@@ -57,6 +57,14 @@ static void check_policy(const struct daemon *daemon, struct problems *reasons)
 			apply->adjacency_refusal_text);
 	else if (apply->adjacency_acknowledged_generation == 0)
 		problems_add(reasons, "the routes and neighbours are not yet acknowledged by postern-dataplane");
+	else if (apply->unresolved_acknowledged != 0)
+		problems_add(reasons,
+			"the gateway of the default route, %u.%u.%u.%u, has not told its MAC yet, so nothing can "
+			"leave: "
+			"is it up? `ip neigh show dev %s`",
+			apply->unresolved_acknowledged >> 24, apply->unresolved_acknowledged >> 16 & 255,
+			apply->unresolved_acknowledged >> 8 & 255, apply->unresolved_acknowledged & 255,
+			rib_get_view(daemon->rib)->ports[PORT_OUTSIDE].interface);
 }
 
 static void check_ports(const struct daemon *daemon, struct problems *reasons)

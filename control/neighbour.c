@@ -13,8 +13,23 @@ void neighbours_free(struct neighbours *neighbours)
 	memset(neighbours, 0, sizeof(*neighbours));
 }
 
-/* The entry, made when it is new; NULL when the list is full. */
-static struct neighbour_wanted *neighbours_entry(struct neighbours *neighbours, unsigned port, uint32_t address)
+/* The requested entry that was asked for in vain most often; NULL: all are lasting. */
+static struct neighbour_wanted *neighbours_expendable(struct neighbours *neighbours)
+{
+	struct neighbour_wanted *expendable = NULL;
+
+	for (size_t i = 0; i < neighbours->count; i++) {
+		struct neighbour_wanted *entry = &neighbours->wanted[i];
+
+		if (!entry->lasting && (expendable == NULL || entry->attempts > expendable->attempts))
+			expendable = entry;
+	}
+	return expendable;
+}
+
+/* The entry, made when it is new; NULL when the list is full. For a lasting one, a requested one gives way. */
+static struct neighbour_wanted *neighbours_entry(
+	struct neighbours *neighbours, unsigned port, uint32_t address, bool lasting)
 {
 	struct neighbour_wanted *entry;
 
@@ -23,14 +38,17 @@ static struct neighbour_wanted *neighbours_entry(struct neighbours *neighbours, 
 		if (entry->address == address && entry->port == port)
 			return entry;
 	}
-	if (neighbours->count == NEIGHBOUR_COUNT_MAX)
+	if (neighbours->count == NEIGHBOUR_COUNT_MAX && !lasting)
 		return NULL;
 	if (neighbours->wanted == NULL) {
 		neighbours->wanted = calloc(NEIGHBOUR_COUNT_MAX, sizeof(*neighbours->wanted));
 		if (neighbours->wanted == NULL)
 			return NULL;
 	}
-	entry = &neighbours->wanted[neighbours->count++];
+	entry = neighbours->count < NEIGHBOUR_COUNT_MAX ? &neighbours->wanted[neighbours->count++]
+							: neighbours_expendable(neighbours);
+	if (entry == NULL)
+		return NULL;
 	memset(entry, 0, sizeof(*entry));
 	entry->address = address;
 	entry->port = (uint8_t)port;
@@ -45,7 +63,7 @@ void neighbours_begin(struct neighbours *neighbours)
 
 void neighbours_want_lasting(struct neighbours *neighbours, unsigned port, uint32_t address)
 {
-	struct neighbour_wanted *entry = neighbours_entry(neighbours, port, address);
+	struct neighbour_wanted *entry = neighbours_entry(neighbours, port, address, true);
 
 	if (entry != NULL) {
 		entry->lasting = true;
@@ -64,7 +82,7 @@ void neighbours_end(struct neighbours *neighbours)
 
 void neighbours_request(struct neighbours *neighbours, unsigned port, uint32_t address)
 {
-	struct neighbour_wanted *entry = neighbours_entry(neighbours, port, address);
+	struct neighbour_wanted *entry = neighbours_entry(neighbours, port, address, false);
 
 	if (entry != NULL)
 		entry->attempts = 0;

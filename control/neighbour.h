@@ -7,7 +7,8 @@
  *    (NTF_EXT_MANAGED, Linux 5.16), so that they stay fresh while posternd is away;
  *  - requested: what the dataplane asked for. Given up after NEIGHBOUR_ATTEMPT_MAX attempts; it will ask again.
  *
- * Owner: control/rib.c. Thread: the event loop's. Limit: NEIGHBOUR_COUNT_MAX entries; more are ignored.
+ * Owner: control/rib.c. Thread: the event loop's. Limit: NEIGHBOUR_COUNT_MAX entries; more are ignored, but a
+ * lasting one takes the place of a requested one.
  */
 #ifndef POSTERN_CONTROL_NEIGHBOUR_H
 #define POSTERN_CONTROL_NEIGHBOUR_H

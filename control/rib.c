@@ -152,6 +152,7 @@ static void rib_want_lasting(struct rib *rib)
 			neighbours_want_lasting(&rib->neighbours, route->port, route->gateway);
 	}
 	for (size_t i = 0; i < rib->vtep_count; i++) {
+		rib_view_keep(&rib->view, PORT_INSIDE, rib->vteps[i]);
 		if (rib_view_is_connected(&rib->view, PORT_INSIDE, rib->vteps[i]) &&
 			rib->vteps[i] != rib->view.ports[PORT_INSIDE].address)
 			neighbours_want_lasting(&rib->neighbours, PORT_INSIDE, rib->vteps[i]);

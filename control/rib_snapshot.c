@@ -74,6 +74,14 @@ const struct rib_neighbour *rib_view_neighbour(const struct rib_view *view, unsi
 	return bsearch(&key, view->neighbours, view->neighbour_count, sizeof(key), neighbour_compare);
 }
 
+void rib_view_keep(struct rib_view *view, unsigned port, uint32_t address)
+{
+	const struct rib_neighbour *neighbour = rib_view_neighbour(view, port, address);
+
+	if (neighbour != NULL)
+		view->neighbours[neighbour - view->neighbours].kept = true;
+}
+
 bool rib_view_is_connected(const struct rib_view *view, unsigned port, uint32_t address)
 {
 	for (size_t i = 0; i < view->subnet_count; i++) {
@@ -81,6 +89,24 @@ bool rib_view_is_connected(const struct rib_view *view, unsigned port, uint32_t 
 
 		if (subnet->port == port && (address & prefix_mask(subnet->prefix_length_bits)) == subnet->address)
 			return true;
+	}
+	return false;
+}
+
+bool rib_view_default_unresolved(const struct rib_view *view, uint32_t *ret_address)
+{
+	/* Sorted: what has the smallest metric comes first. */
+	for (size_t i = 0; i < view->route_count && view->routes[i].prefix_length_bits == 0; i++) {
+		const struct rib_route *route = &view->routes[i];
+		const struct rib_neighbour *neighbour;
+
+		if (route->kind == RIB_ROUTE_UNREACHABLE)
+			return false;
+		if (route->kind != RIB_ROUTE_GATEWAY || route->port != PORT_OUTSIDE)
+			continue;
+		neighbour = rib_view_neighbour(view, PORT_OUTSIDE, route->gateway);
+		*ret_address = route->gateway;
+		return neighbour == NULL || !neighbour->resolved;
 	}
 	return false;
 }
@@ -153,14 +179,16 @@ static bool view_has_host_route(const struct rib_view *view, unsigned port, uint
 	return false;
 }
 
-static void builder_add_neighbours(struct builder *builder)
+/* `lasting`: those set by hand and the configured VTEPs; else what was learned. */
+static void builder_add_neighbours(struct builder *builder, bool lasting)
 {
 	const struct rib_view *view = builder->view;
 
 	for (size_t i = 0; i < view->neighbour_count; i++) {
 		const struct rib_neighbour *neighbour = &view->neighbours[i];
 
-		if (!neighbour->resolved || !rib_view_is_connected(view, neighbour->port, neighbour->address) ||
+		if ((neighbour->fixed || neighbour->kept) != lasting || !neighbour->resolved ||
+			!rib_view_is_connected(view, neighbour->port, neighbour->address) ||
 			view_has_host_route(view, neighbour->port, neighbour->address))
 			continue;
 		if (builder_has_room(builder, 1))
@@ -298,9 +326,13 @@ enum status rib_snapshot_build(const struct rib_view *view, uint64_t generation,
 	builder.routes = calloc(ROUTE_COUNT_MAX, sizeof(*builder.routes));
 	builder.slots = calloc(SLOT_COUNT, sizeof(*builder.slots));
 	if (builder.next_hops != NULL && builder.routes != NULL && builder.slots != NULL) {
-		/* Short prefixes first: what does not fit follows a shorter prefix instead. */
-		builder_add_neighbours(&builder);
+		/*
+		 * Short prefixes first: what does not fit follows a shorter prefix instead. What was learned comes
+		 * last: however many hosts a subnet has, they push out no route, no VTEP and nothing set by hand.
+		 */
+		builder_add_neighbours(&builder, true);
 		builder_add_routes(&builder);
+		builder_add_neighbours(&builder, false);
 		status = builder_finish(&builder, generation, ret_block, ret_size_bytes);
 	}
 	if (status == STATUS_OK) {

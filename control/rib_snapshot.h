@@ -48,6 +48,7 @@ struct rib_neighbour {
 	uint8_t port; /* enum port_index */
 	bool resolved, stale;
 	bool fixed; /* set by hand, or needs no resolving: never to be asked for */
+	bool kept;  /* a configured VTEP: has its place before all that was learned */
 	uint8_t mac[6];
 };
 
@@ -78,8 +79,13 @@ struct rib_summary {
 void rib_view_sort(struct rib_view *view);
 /* NULL when the kernel has no entry. */
 const struct rib_neighbour *rib_view_neighbour(const struct rib_view *view, unsigned port, uint32_t address);
+/* Marks the neighbour, if there is one, as `kept`. Any reading of the neighbours forgets it. */
+void rib_view_keep(struct rib_view *view, unsigned port, uint32_t address);
 /* Is the address in a subnet of the port? */
 bool rib_view_is_connected(const struct rib_view *view, unsigned port, uint32_t address);
+
+/* Has the outside port a default route whose gateway's MAC is not known? Then nothing can leave; `ret_address`: which. */
+bool rib_view_default_unresolved(const struct rib_view *view, uint32_t *ret_address);
 
 /* The block is malloc'ed. The same view gives the same bytes, but for the generation. */
 enum status rib_snapshot_build(const struct rib_view *view, uint64_t generation, void **ret_block,

@@ -223,6 +223,59 @@ static void more_than_fits_is_left_out_and_told(void **state)
 	free(routes);
 }
 
+/* A subnet full of hosts: the way out and what was set by hand or configured stay. */
+static void learned_neighbours_push_out_no_route_and_no_lasting_neighbour(void **state)
+{
+	enum { COUNT = NEXT_HOP_COUNT_MAX + 1000 };
+	struct rib_neighbour *neighbours = calloc(COUNT, sizeof(*neighbours));
+	struct rib_route wide = {.address = IP(192, 0, 0, 0),
+		.prefix_length_bits = 16,
+		.port = PORT_OUTSIDE,
+		.kind = RIB_ROUTE_CONNECTED};
+	struct rib_view view = {
+		.routes = ROUTES(outside_default, wide), .neighbours = neighbours, .neighbour_count = COUNT};
+	struct result result;
+
+	for (uint32_t i = 0; i < COUNT; i++)
+		neighbours[i] = (struct rib_neighbour){
+			.address = IP(192, 0, 3, 0) + i, .port = PORT_OUTSIDE, .resolved = true, .mac = {2}};
+	neighbours[COUNT - 1] = router;
+	neighbours[COUNT - 2].fixed = true; /* of the highest addresses: last in order */
+	rib_view_sort(&view);
+	rib_view_keep(&view, PORT_OUTSIDE, IP(192, 0, 3, 0) + COUNT - 3);
+	build(&view, &result);
+	assert_true(look(&result, PORT_OUTSIDE, IP(198, 51, 100, 1))->resolved);
+	assert_true(look(&result, PORT_OUTSIDE, IP(192, 0, 3, 0) + COUNT - 2)->resolved);
+	assert_true(look(&result, PORT_OUTSIDE, IP(192, 0, 3, 0) + COUNT - 3)->resolved);
+	assert_false(look(&result, PORT_OUTSIDE, IP(192, 0, 3, 0) + COUNT - 4)->resolved);
+	assert_int_equal(look(&result, PORT_OUTSIDE, IP(192, 0, 3, 0) + COUNT - 4)->address, 0); /* asked for */
+	free(result.snapshot);
+	free(neighbours);
+}
+
+static void an_unresolved_default_gateway_is_found(void **state)
+{
+	struct rib_neighbour known = router;
+	struct rib_route backup = outside_default, unreachable_default = {.kind = RIB_ROUTE_UNREACHABLE};
+	struct rib_view view = {.routes = ROUTES(backup, outside_default, outside_subnet)};
+	uint32_t address = 0;
+
+	view.routes[0].gateway = IP(192, 0, 2, 1);
+	view.routes[0].metric = 20;
+	rib_view_sort(&view);
+	assert_true(rib_view_default_unresolved(&view, &address));
+	assert_int_equal(address, IP(192, 0, 2, 254)); /* of the smaller metric */
+	view.neighbours = &known;
+	view.neighbour_count = 1;
+	assert_false(rib_view_default_unresolved(&view, &address));
+	known.resolved = false;
+	assert_true(rib_view_default_unresolved(&view, &address));
+	view.routes[0] = unreachable_default; /* nothing is to leave by it */
+	assert_false(rib_view_default_unresolved(&view, &address));
+	view.route_count = 0;
+	assert_false(rib_view_default_unresolved(&view, &address));
+}
+
 static void the_same_view_gives_the_same_bytes(void **state)
 {
 	struct rib_view view = {.routes = ROUTES(outside_default, outside_subnet), .neighbours = NEIGHBOURS(router)};
@@ -322,6 +375,28 @@ static void the_list_of_neighbours_is_bounded(void **state)
 	neighbours_free(&neighbours);
 }
 
+static void requested_neighbours_push_out_no_lasting_one(void **state)
+{
+	struct rib_view view = {.ports = {{.interface_index = 3}, {.interface_index = 4}}};
+	struct neighbours neighbours = {0};
+	struct asked asked = {0};
+	size_t lasting = 0;
+
+	for (uint32_t i = 0; i < NEIGHBOUR_COUNT_MAX; i++)
+		neighbours_request(&neighbours, PORT_INSIDE, IP(10, 100, 0, 0) + i);
+	neighbours_begin(&neighbours);
+	neighbours_want_lasting(&neighbours, PORT_OUTSIDE, IP(192, 0, 2, 254));
+	neighbours_end(&neighbours);
+	assert_int_equal(neighbours.count, NEIGHBOUR_COUNT_MAX);
+	for (size_t i = 0; i < neighbours.count; i++)
+		lasting += neighbours.wanted[i].lasting;
+	assert_int_equal(lasting, 1);
+	neighbours_request(&neighbours, PORT_INSIDE, IP(10, 200, 0, 1)); /* full: it takes nobody's place */
+	neighbours_tick(&neighbours, &view, second_ns, ask, &asked);
+	assert_int_equal(asked.count, NEIGHBOUR_COUNT_MAX);
+	neighbours_free(&neighbours);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -333,11 +408,14 @@ int main(void)
 		cmocka_unit_test(a_host_route_wins_over_a_neighbour_of_the_same_address),
 		cmocka_unit_test(a_connected_host_route_is_its_neighbour),
 		cmocka_unit_test(more_than_fits_is_left_out_and_told),
+		cmocka_unit_test(learned_neighbours_push_out_no_route_and_no_lasting_neighbour),
+		cmocka_unit_test(an_unresolved_default_gateway_is_found),
 		cmocka_unit_test(the_same_view_gives_the_same_bytes),
 		cmocka_unit_test(an_unresolved_neighbour_is_asked_for_each_second),
 		cmocka_unit_test(a_requested_neighbour_that_never_answers_is_given_up),
 		cmocka_unit_test(a_stale_neighbour_is_refreshed_each_30_s_and_a_fixed_one_never),
 		cmocka_unit_test(the_list_of_neighbours_is_bounded),
+		cmocka_unit_test(requested_neighbours_push_out_no_lasting_one),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -109,5 +109,34 @@ def story(order):
     return run
 
 
+def waits_for_the_router(scene):
+    said = system.wait_for(
+        "status to tell that the router is silent",
+        lambda: (lambda code, out, err: code == 5 and "has not told its MAC" in out and out)(
+            *scene.postern.cli("gw", "status")
+        ),
+    )
+    expect(topology.ROUTER_ADDRESS in said, f"status does not name it: {said}")
+
+
+def first_packet_passes(scene):
+    # What it knows of its neighbours was learned without ARP.
+    scene.lab.router.ip("link set gw0 arp on", "neigh flush dev gw0 nud all")
+    scene.postern.wait_ready()
+    worked = traffic.works(scene.acme)
+    drops = [scene.drops(port) for port in ("inside", "outside")]
+    expect(worked, f"the first connection did not work: drops {drops}, {scene.worker_drops()}")
+    expect("no_neighbour" not in drops[0], f"drops: {drops}")
+
+
+def cold_start(scene):
+    """Well means that packets can leave: not before the router's MAC is known and in force."""
+    scene.lab.router.ip("link set gw0 arp off")
+    for part in PARTS:
+        start(scene.postern, part)
+    scene.points.point("P3: status is not ok before the default route's next hop is resolved", waits_for_the_router, scene)
+    scene.points.point("P12: once status is ok, the first packet passes", first_packet_passes, scene)
+
+
 if __name__ == "__main__":
-    harness.main(*(story(order) for order in itertools.permutations(PARTS)))
+    harness.main(cold_start, *(story(order) for order in itertools.permutations(PARTS)))
