@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/admission.h"
 #include "control/api.h"
 #include "control/api_request.h"
 #include "control/apply_announce.h"
@@ -362,12 +363,16 @@ json_t *api_drops_json(struct daemon *daemon)
 static json_t *worker_host_json(const struct daemon *daemon)
 {
 	const struct model_worker_host *host = daemon_worker_host(daemon);
+	struct admission_totals totals;
 
 	if (host == NULL)
 		return json_null();
-	return json_pack("{s:o, s:i, s:i, s:s, s:b}", "vtep", api_address_json(host->vtep), "workers",
-		(int)host->worker_count, "workers_without_interface", (int)daemon->apply.missing_worker_count, "device",
-		host->device, "applied", daemon->apply.classifier_done);
+	admission_count(daemon->admission, &totals);
+	return json_pack("{s:o, s:i, s:i, s:i, s:s, s:b}", "vtep", api_address_json(host->vtep), "workers",
+		(int)worker_registry_count(admission_registry(daemon->admission)), "workers_open",
+		(int)totals.of_state[WORKER_OPEN], "workers_without_interface",
+		(int)totals.of_state[WORKER_NO_INTERFACE], "device", host->device, "applied",
+		daemon->apply.classifier_done);
 }
 
 json_t *api_status_json(struct daemon *daemon)

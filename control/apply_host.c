@@ -234,7 +234,6 @@ static void classifier_apply_model(struct daemon *daemon, const struct model *mo
 	free(workspaces);
 	apply->classifier_failed = status != STATUS_OK;
 	apply->classifier_done = status == STATUS_OK;
-	apply->missing_worker_count = missing;
 	if (status == STATUS_OK)
 		admission_applied(daemon->admission);
 	if (status != STATUS_OK)

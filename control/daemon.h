@@ -77,7 +77,6 @@ struct daemon_apply {
 
 	bool claims_only; /* nothing was pinned before: workers are claimed, not open, until the first ACK */
 	bool classifier_failed, classifier_done;
-	size_t missing_worker_count;
 	struct problems classifier_problems;
 	bool steer_failed;
 	bool steered;		 /* once, on this connection */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "control/admission.h"
 #include "control/apply_announce.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
@@ -128,6 +129,7 @@ static void check_guard(const struct daemon *daemon, struct problems *reasons)
 static void check_worker_host(const struct daemon *daemon, struct health *health)
 {
 	const struct daemon_apply *apply = &daemon->apply;
+	struct admission_totals totals;
 
 	if (apply->classifier_failed)
 		take_all(&health->reasons, &apply->classifier_problems);
@@ -138,9 +140,12 @@ static void check_worker_host(const struct daemon *daemon, struct health *health
 	if (!apply->classifier_failed && (!apply->classifier_done || apply->claims_only))
 		problems_add(&health->reasons,
 			"the workers on this host stay closed until the first policy is acknowledged");
-	if (apply->missing_worker_count > 0)
-		problems_add(&health->notes, "%zu of %zu workers have no interface yet", apply->missing_worker_count,
-			daemon_worker_host(daemon)->worker_count);
+	admission_count(daemon->admission, &totals);
+	if (totals.of_state[WORKER_NO_INTERFACE] > 0)
+		problems_add(&health->notes, "%zu of %zu workers have no interface yet",
+			totals.of_state[WORKER_NO_INTERFACE],
+			worker_registry_count(admission_registry(daemon->admission)));
+	admission_explain(daemon->admission, &health->reasons);
 }
 
 bool health_dataplane_up(const struct daemon *daemon)

@@ -9,10 +9,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "control/admission.h"
 #include "control/api_request.h"
 #include "control/daemon.h"
 #include "control/health.h"
 #include "control/metrics_text.h"
+#include "control/metrics_workers.h"
 #include "control/rib.h"
 #include "control/steer.h"
 #include "control/version.h"
@@ -60,7 +62,8 @@ static void write_config(const struct daemon *daemon, struct metrics_text *text)
 		"Announcements that somebody else had removed or added, and that were put right.",
 		daemon->announce.announce.corrections);
 	single(text, "postern_netlink_resyncs_total", "counter",
-		"Times that the kernel's tables had to be read again as a whole.", rib_resync_count(daemon->rib) + daemon->announce.announce.resyncs);
+		"Times that the kernel's tables had to be read again as a whole.",
+		rib_resync_count(daemon->rib) + daemon->announce.announce.resyncs);
 	single(text, "postern_reconcile_errors_total", "counter",
 		"Attempts to bring the dataplane, the classifier or the kernel in line that failed.",
 		apply->reconcile_errors + rib_error_count(daemon->rib));
@@ -266,6 +269,7 @@ static void write_classifier(struct daemon *daemon, const struct workspaces_view
 #undef DROP_LABEL
 	};
 	struct classifier_counters counters = {0};
+	struct admission_totals totals;
 	char escaped[2 * ID_SIZE_BYTES], labels[LABELS_SIZE_BYTES];
 
 	if (daemon_worker_host(daemon) == NULL)
@@ -276,8 +280,9 @@ static void write_classifier(struct daemon *daemon, const struct workspaces_view
 		text, "postern_classifier_drops_total", "counter", "Packets dropped on this worker host, by reason.");
 	for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++)
 		metrics_sample(text, "postern_classifier_drops_total", drop_labels[reason], counters.drops[reason]);
-	single(text, "postern_classifier_workers_missing", "gauge", "Configured workers whose interface is not there.",
-		daemon->apply.missing_worker_count);
+	admission_count(daemon->admission, &totals);
+	single(text, "postern_classifier_workers_missing", "gauge", "Wanted workers whose interface is not there.",
+		totals.of_state[WORKER_NO_INTERFACE]);
 	for (size_t i = 0; i < sizeof(classifier_families) / sizeof(classifier_families[0]); i++) {
 		const struct workspace_family *family = &classifier_families[i];
 
@@ -340,6 +345,7 @@ enum status metrics_write(struct daemon *daemon, struct evbuffer *body)
 	write_dataplane(daemon, &text);
 	write_workspaces(&view, &text);
 	write_classifier(daemon, &view, &text);
+	metrics_workers_write(daemon, &text);
 	write_steering(daemon, &text);
 	write_process(daemon, &text);
 	workspaces_view_free(&view);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/admission.h"
 #include "control/daemon.h"
 #include "control/state.h"
 
@@ -83,12 +84,14 @@ static struct workspace_row *view_find(struct workspaces_view *view, const char 
 
 static void view_read_classifier(struct daemon *daemon, struct workspaces_view *view)
 {
-	const struct model_worker_host *host = daemon_worker_host(daemon);
+	const struct worker_registry *registry;
 
-	if (host == NULL)
+	if (daemon_worker_host(daemon) == NULL)
 		return;
-	for (size_t i = 0; i < host->worker_count; i++) {
-		struct workspace_row *row = view_find(view, host->workers[i].workspace);
+	registry = admission_registry(daemon->admission);
+	for (size_t i = 0; i < worker_registry_count(registry); i++) {
+		const struct worker *worker = worker_registry_at(registry, i);
+		struct workspace_row *row = worker->active ? view_find(view, worker->spec.workspace) : NULL;
 
 		if (row != NULL)
 			row->worker_count++;

@@ -17,6 +17,7 @@
 #include "tools/postern_client.h"
 #include "tools/postern_gateway.h"
 #include "tools/postern_show.h"
+#include "tools/postern_worker.h"
 
 enum { PATH_SIZE_BYTES = 1024, OPERANDS_ANY = -1, WATCH_INTERVAL_MAX_S = 3600 };
 
@@ -26,6 +27,7 @@ struct arguments {
 	bool refused;	  /* drops: the destinations, not the reasons */
 	unsigned watch_s; /* 0: once */
 	const char *workspace, *egress, *remote, *limit;
+	struct postern_worker_arguments worker; /* its own options only */
 	int operand_count;
 	char **operands; /* after the command */
 };
@@ -349,6 +351,19 @@ static int command_gateway(const struct arguments *arguments)
 	return postern_gateway(arguments->run_dir, arguments->json, arguments->operand_count, arguments->operands);
 }
 
+static int command_worker(const struct arguments *arguments)
+{
+	struct postern_worker_arguments worker = arguments->worker;
+
+	worker.run_dir = arguments->run_dir;
+	worker.json = arguments->json;
+	worker.workspace = arguments->workspace;
+	worker.limit = arguments->limit;
+	worker.operand_count = arguments->operand_count;
+	worker.operands = arguments->operands;
+	return postern_worker(&worker);
+}
+
 static int command_help(const struct arguments *arguments);
 
 static const struct command commands[] = {
@@ -369,6 +384,10 @@ static const struct command commands[] = {
 		command_reload},
 	{"gateway", POSTERN_GATEWAY_USAGE, "the gateways of this worker host; use one no more, or again", OPERANDS_ANY,
 		command_gateway},
+	{"worker", POSTERN_WORKER_USAGE,
+		"the workers of this host: add, remove, why one waits; take the programs off; exit 5 when one was "
+		"added and waits",
+		OPERANDS_ANY, command_worker},
 	{"help", "help", "this", 0, command_help},
 };
 
@@ -399,6 +418,13 @@ enum {
 	OPTION_REMOTE,
 	OPTION_LIMIT,
 	OPTION_REFUSED,
+	OPTION_INTERFACE,
+	OPTION_VPC,
+	OPTION_IP,
+	OPTION_MAC,
+	OPTION_STATE,
+	OPTION_DEVICE,
+	OPTION_ALL,
 	OPTION_HELP,
 	OPTION_VERSION
 };
@@ -416,6 +442,28 @@ static bool parse_watch(const char *text, unsigned *ret_watch_s)
 	return true;
 }
 
+/* False: the option is none of `postern worker`. */
+static bool take_worker_option(int option, struct postern_worker_arguments *worker)
+{
+	const char **places[] = {
+		[OPTION_INTERFACE] = &worker->interface,
+		[OPTION_VPC] = &worker->vpc,
+		[OPTION_IP] = &worker->ip,
+		[OPTION_MAC] = &worker->mac,
+		[OPTION_STATE] = &worker->state,
+		[OPTION_DEVICE] = &worker->device,
+	};
+
+	if (option == OPTION_ALL) {
+		worker->all = true;
+		return true;
+	}
+	if (option < OPTION_INTERFACE || option > OPTION_DEVICE)
+		return false;
+	*places[option] = optarg;
+	return true;
+}
+
 /* -1: go on; else the exit code. */
 static int parse_arguments(int argc, char *argv[], struct arguments *ret_arguments)
 {
@@ -428,6 +476,13 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 		{"remote", required_argument, NULL, OPTION_REMOTE},
 		{"limit", required_argument, NULL, OPTION_LIMIT},
 		{"refused", no_argument, NULL, OPTION_REFUSED},
+		{"interface", required_argument, NULL, OPTION_INTERFACE},
+		{"vpc", required_argument, NULL, OPTION_VPC},
+		{"ip", required_argument, NULL, OPTION_IP},
+		{"mac", required_argument, NULL, OPTION_MAC},
+		{"state", required_argument, NULL, OPTION_STATE},
+		{"device", required_argument, NULL, OPTION_DEVICE},
+		{"all", no_argument, NULL, OPTION_ALL},
 		{"help", no_argument, NULL, OPTION_HELP},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{0},
@@ -468,7 +523,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			printf("postern %s\n", POSTERN_VERSION);
 			return EXIT_CODE_OK;
 		default:
-			return EXIT_CODE_USAGE;
+			if (!take_worker_option(option, &ret_arguments->worker))
+				return EXIT_CODE_USAGE;
+			break;
 		}
 	}
 	return -1;

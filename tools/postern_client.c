@@ -38,25 +38,31 @@ static int client_connect(const char *run_dir)
 	return -1;
 }
 
-static bool client_send(int fd, const char *method, const char *path)
+static bool send_all(int fd, const char *bytes, size_t length_bytes)
 {
-	char request[REQUEST_SIZE_BYTES];
-	int length = snprintf(request, sizeof(request), "%s %s HTTP/1.0\r\nHost: posternd\r\nContent-Length: 0\r\n\r\n",
-		method, path);
-	int sent_bytes = 0;
-
-	if (length >= (int)sizeof(request))
-		return false;
-	while (sent_bytes < length) {
-		ssize_t sent = send(fd, request + sent_bytes, (size_t)(length - sent_bytes), MSG_NOSIGNAL);
+	while (length_bytes > 0) {
+		ssize_t sent = send(fd, bytes, length_bytes, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent <= 0)
 			return false;
-		sent_bytes += (int)sent;
+		bytes += sent;
+		length_bytes -= (size_t)sent;
 	}
 	return true;
+}
+
+static bool client_send(int fd, const char *method, const char *path, const char *body)
+{
+	size_t body_bytes = body != NULL ? strlen(body) : 0;
+	char request[REQUEST_SIZE_BYTES];
+	int length =
+		snprintf(request, sizeof(request), "%s %s HTTP/1.0\r\nHost: posternd\r\n%sContent-Length: %zu\r\n\r\n",
+			method, path, body != NULL ? "Content-Type: application/json\r\n" : "", body_bytes);
+
+	return length < (int)sizeof(request) && send_all(fd, request, (size_t)length) &&
+	       (body == NULL || send_all(fd, body, body_bytes));
 }
 
 /* Everything up to the end of the stream, terminated; NULL when that fails. */
@@ -98,6 +104,12 @@ static char *client_receive(int fd, size_t *ret_length_bytes)
 
 bool client_ask(const char *run_dir, const char *method, const char *path, struct client_answer *ret_answer)
 {
+	return client_ask_with_body(run_dir, method, path, NULL, ret_answer);
+}
+
+bool client_ask_with_body(const char *run_dir, const char *method, const char *path, const char *body_sent,
+	struct client_answer *ret_answer)
+{
 	int fd = client_connect(run_dir), code;
 	size_t length_bytes = 0;
 	char *text = NULL;
@@ -105,7 +117,7 @@ bool client_ask(const char *run_dir, const char *method, const char *path, struc
 
 	if (fd < 0)
 		return false;
-	if (client_send(fd, method, path))
+	if (client_send(fd, method, path, body_sent))
 		text = client_receive(fd, &length_bytes);
 	close(fd);
 	body = text != NULL ? strstr(text, "\r\n\r\n") : NULL;

@@ -19,6 +19,10 @@ struct client_answer {
 /* `method`: "GET" or "POST". False: posternd is not there, or does not answer; the reason is printed on stderr. */
 bool client_ask(const char *run_dir, const char *method, const char *path, struct client_answer *ret_answer);
 
+/* Any method, with a JSON body or NULL. */
+bool client_ask_with_body(
+	const char *run_dir, const char *method, const char *path, const char *body, struct client_answer *ret_answer);
+
 /* Appends `name=value` to a path, escaped. The path begins without a query. False when it does not fit. */
 bool client_add_parameter(char *path, size_t size_bytes, const char *name, const char *value);
 

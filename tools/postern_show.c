@@ -232,9 +232,9 @@ void show_status(const json_t *status, FILE *stream)
 			(long long)count_of(sessions, "active"), (long long)count_of(sessions, "limit"),
 			real_of(sessions, "created_per_second"), (long long)count_of(sessions, "created"));
 	if (json_is_object(host))
-		fprintf(stream, "workers    %lld on this host, %lld without an interface yet   VTEP %s\n",
-			(long long)count_of(host, "workers"), (long long)count_of(host, "workers_without_interface"),
-			text_of(host, "vtep"));
+		fprintf(stream, "workers    %lld on this host, %lld open, %lld without an interface yet   VTEP %s\n",
+			(long long)count_of(host, "workers"), (long long)count_of(host, "workers_open"),
+			(long long)count_of(host, "workers_without_interface"), text_of(host, "vtep"));
 	if (text_of(status, "metrics")[0] != '\0')
 		fprintf(stream, "metrics    %s\n", text_of(status, "metrics"));
 	show_ports(status, stream);
