@@ -11,6 +11,7 @@ static const struct api_route *const tables[] = {
 	api_gateways_routes,
 	api_hosts_routes,
 	api_workers_routes,
+	api_monitor_routes,
 };
 
 const struct api_routes api_routes = {.tables = tables, .count = sizeof(tables) / sizeof(tables[0])};

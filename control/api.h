@@ -17,6 +17,7 @@ extern const struct api_route api_config_routes[];
 extern const struct api_route api_egress_routes[];
 extern const struct api_route api_gateways_routes[];
 extern const struct api_route api_hosts_routes[];
+extern const struct api_route api_monitor_routes[];
 extern const struct api_route api_refusals_routes[];
 extern const struct api_route api_sessions_routes[];
 extern const struct api_route api_status_routes[];

@@ -121,6 +121,18 @@ enum status classifier_read_workspace_drops(
 enum status classifier_read_worker(
 	struct classifier *classifier, const char *interface, struct worker_traffic *ret_traffic);
 
+/*
+ * Samples of dropped packets, at most so many a second and CPU beyond a burst; the rest is counted as lost. Off unless
+ * somebody watches.
+ */
+enum { CLASSIFIER_SAMPLES_PER_SECOND = 500 };
+enum status classifier_watch_drops(struct classifier *classifier, bool watch);
+
+/* Hands over what has been sampled since the last call; never waits. */
+typedef void classifier_sample_fn(void *context, const struct drop_sample *sample);
+enum status classifier_read_samples(struct classifier *classifier, classifier_sample_fn *take, void *context);
+enum status classifier_samples_lost(struct classifier *classifier, uint64_t *ret_lost);
+
 /* Before the index goes to another workspace: no worker of the old one may be open any more. */
 enum status classifier_clear_workspace(struct classifier *classifier, uint32_t workspace_index);
 

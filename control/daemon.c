@@ -465,6 +465,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 	daemon_sample_rates(daemon);
 	daemon_renew(daemon);
 	apply_tick(daemon);
+	drop_monitor_tick(&daemon->drop_monitor, daemon->classifier, daemon_monotonic_ns());
 	if (gateways_tick(daemon->gateways))
 		apply_host_gateways(daemon);
 	admission_tick(daemon->admission);
@@ -666,6 +667,7 @@ void daemon_close(struct daemon *daemon)
 	dataplane_client_close(daemon->client);
 	rib_close(daemon->rib);
 	admission_close(daemon->admission);
+	drop_monitor_close(&daemon->drop_monitor, daemon->classifier);
 	if (daemon->classifier != NULL)
 		classifier_close(daemon->classifier);
 	apply_close(daemon);

@@ -18,6 +18,7 @@
 #include "control/announce.h"
 #include "control/classifier.h"
 #include "control/counters_view.h"
+#include "control/drop_monitor.h"
 #include "control/log.h"
 #include "control/revision.h"
 #include "control/sessions_view.h"
@@ -126,7 +127,8 @@ struct daemon {
 	struct rib *rib;
 	struct dataplane_client *client; /* NULL: no gateway on this machine */
 	struct gateways *gateways;	 /* of the worker host */
-	struct classifier *classifier;	 /* NULL: no worker host, or it could not be opened */
+	struct drop_monitor drop_monitor;
+	struct classifier *classifier; /* NULL: no worker host, or it could not be opened */
 	struct api_endpoint *api_endpoint, *metrics_endpoint;
 	struct audit *audit;
 	struct http_server *api, *metrics;     /* the Unix socket's; metrics.listen's, NULL until it is wanted */

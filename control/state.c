@@ -335,6 +335,19 @@ bool state_find_workspace_index(const struct state *state, const char *workspace
 	return true;
 }
 
+const char *state_workspace_of_index(const struct state *state, uint32_t index)
+{
+	const char *id;
+	json_t *value;
+
+	json_object_foreach(state->workspace_indexes, id, value)
+	{
+		if (json_integer_value(value) == (json_int_t)index)
+			return id;
+	}
+	return "";
+}
+
 enum status state_workspace_index(struct state *state, const char *workspace, uint32_t *ret_index, bool *ret_is_new)
 {
 	uint32_t index = 0;

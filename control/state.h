@@ -56,6 +56,9 @@ enum status state_workspace_index(struct state *state, const char *workspace, ui
 enum status state_save_workspace_indexes(struct state *state, struct problems *problems);
 enum status state_release_workspace_indexes(struct state *state, struct problems *problems);
 
+/* Whose index it is; "": nobody's. Valid until the next call that changes an index. */
+const char *state_workspace_of_index(const struct state *state, uint32_t index);
+
 /* Only looks; false: it has none. */
 bool state_find_workspace_index(const struct state *state, const char *workspace, uint32_t *ret_index);
 

@@ -16,6 +16,7 @@
 #include "control/version.h"
 #include "tools/postern_client.h"
 #include "tools/postern_gateway.h"
+#include "tools/postern_monitor.h"
 #include "tools/postern_show.h"
 #include "tools/postern_worker.h"
 
@@ -364,6 +365,11 @@ static int command_worker(const struct arguments *arguments)
 	return postern_worker(&worker);
 }
 
+static int command_monitor(const struct arguments *arguments)
+{
+	return postern_monitor(arguments->run_dir, arguments->json, arguments->workspace, arguments->limit);
+}
+
 static int command_help(const struct arguments *arguments);
 
 static const struct command commands[] = {
@@ -388,6 +394,8 @@ static const struct command commands[] = {
 		"the workers of this host: add, remove, why one waits; take the programs off; exit 5 when one was "
 		"added and waits",
 		OPERANDS_ANY, command_worker},
+	{"monitor", "monitor [--workspace ID] [--limit N] [--json]",
+		"packets that this worker host drops, as they come, and why", 0, command_monitor},
 	{"help", "help", "this", 0, command_help},
 };
 

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the worker host itself does for a workspace: rules, limits, gateways that fail, and telling about drops."""
+
+import errno
+import json
+import re
+import socket
+import subprocess
+
+import harness  # first: it sets the path
+import capture
+import packet
+import system
+import topology
+import traffic
+from harness import expect
+
+# Addresses of the underlay that nobody has: a workspace that chose one of them must move.
+ABSENT_GATEWAYS = [f"10.100.0.{last}" for last in range(11, 17)]
+BROADCAST = b"\xff" * 6
+ARP_REQUEST, ARP_REPLY = 1, 2
+
+
+def rewrite(scene, change):
+    """Puts a changed configuration of the worker host in force."""
+    before = scene.last_reload("host")
+    scene.postern.write("host", change(scene.postern.configuration.host()))
+    system.wait_for("the reload", lambda: scene.last_reload("host") > before, 10)
+    system.wait_for("what was reloaded to be in force", lambda: scene.postern.cli("host", "status")[0] == 0, 10)
+
+
+def with_workspace_lines(text, workspace, *lines):
+    return re.sub(
+        rf"(  - id: {workspace}\n)", lambda match: match[1] + "".join(f"    {line}\n" for line in lines), text, count=1
+    )
+
+
+def denied_at_once(scene):
+    """The connection is refused by an ICMP error of the worker host, and none of it is on the underlay."""
+    rule = f"policy: {{ rules: [ {{ action: deny, to: {topology.INET_ADDRESS_2}/32 }} ] }}"
+    rewrite(scene, lambda text: with_workspace_lines(text, "acme", rule))
+    before = scene.worker_drops()
+    underlay = capture.Capture(scene.lab.host, "uplink0", "udp port 4789")
+    with scene.acme.ns.socket() as client:
+        client.settimeout(5)
+        code = client.connect_ex((topology.INET_ADDRESS_2, 80))
+    expect(code == errno.EHOSTUNREACH, f"connect() ended with {errno.errorcode.get(code, code)}")
+    expect(scene.worker_drops_since(before) == {"denied": 1}, f"counted: {scene.worker_drops_since(before)}")
+    expect(traffic.works(scene.acme), "acme does not reach what is allowed")
+    expect(traffic.works(scene.globex, topology.INET_ADDRESS_2), "globex is refused by acme's rule")
+    underlay.stop()
+    inner = [parsed[2] for parsed in (packet.parse_vxlan(frame) for _, frame in underlay.frames()) if parsed]
+    refused = [one for one in inner if one.destination == topology.INET_ADDRESS_2 and one.destination_port == 80]
+    # Globex, which may, has the same address: one connection's packets are there, and no second SYN.
+    expect(sum(one.tcp_flags == packet.SYN for one in refused) == 1, f"on the underlay: {refused[:5]}")
+
+
+def limited(scene):
+    """Of 1,000 packets at once the burst of 64 gets through; the other workspace has no limit."""
+    limits = "limits: { worker: { packets_per_second: 10, packets_burst: 64 } }"
+    rewrite(scene, lambda text: with_workspace_lines(text, "acme", limits))
+    before = scene.worker_drops()
+    for worker in (scene.acme, scene.globex):
+        with worker.ns.socket(socket.SOCK_DGRAM) as sender:
+            for _ in range(1000):
+                sender.sendto(b"flood", (topology.INET_ADDRESS, 9))
+    system.wait_for("the drops", lambda: scene.worker_drops_since(before).get("packet_limit", 0) > 900, 10)
+    dropped = scene.worker_drops_since(before)["packet_limit"]
+    expect(900 <= dropped <= 936, f"{dropped} of 1000 packets were over the limit")
+    rewrite(scene, lambda text: text)
+    expect(traffic.works(scene.acme), "acme is still limited")
+
+
+def arp(operation, sender_mac, sender, target_mac, target):
+    body = bytes.fromhex("0001080006040000")[:6] + operation.to_bytes(2, "big")
+    return body + sender_mac + packet.address_bytes(sender) + target_mac + packet.address_bytes(target)
+
+
+def arp_spoofing(scene):
+    """A worker that claims the gateway's and others' addresses gets no packet of anybody, and moves nothing."""
+    thief = scene.acme
+    mac = thief.ns.mac("eth0")
+    claims = [topology.WORKER_GATEWAY, topology.HOST_VTEP, topology.GATEWAY_VTEP, "10.0.0.6", "10.0.0.1"]
+    frames = []
+    for claim in claims:
+        frames.append(packet.ethernet(BROADCAST, mac, arp(ARP_REPLY, mac, claim, BROADCAST, claim), 0x0806))
+        frames.append(packet.ethernet(BROADCAST, mac, arp(ARP_REQUEST, mac, claim, bytes(6), claim), 0x0806))
+        frames.append(packet.ethernet(BROADCAST, mac, arp(ARP_REQUEST, mac, claim, bytes(6), "10.0.0.5"), 0x0806))
+    seen = capture.Capture(thief.ns, "eth0", "ip", 256)
+    others = [
+        capture.Capture(scene.globex.ns, "eth0", f"arp and ether src {mac.hex(':')}"),
+        capture.Capture(scene.lab.host, "uplink0", f"arp and ether src {mac.hex(':')}"),
+    ]
+    before = scene.worker_drops()
+    with thief.ns.raw_socket("eth0") as raw:
+        for frame in frames:
+            raw.send(frame)
+    system.wait_for("the drops", lambda: sum(scene.worker_drops_since(before).values()) >= len(frames), 10)
+    since = scene.worker_drops_since(before)
+    # A request for 169.254.0.1 from an address not its own is a spoofed source, all else is no request for it.
+    expect(set(since) <= {"arp", "spoofed_source"} and sum(since.values()) == len(frames), f"counted: {since}")
+    for _ in range(5):
+        expect(traffic.works(scene.globex), "globex does not get through any more")
+    stolen = [one for one in seen.stop() if one.destination != thief.address and one.source != thief.address]
+    expect(not stolen, f"the thief received {stolen[:2]}")
+    for each in others:
+        each.stop()
+        expect(not each.frames(), f"{len(each.frames())} ARP frames of the thief got on")
+    neighbours = scene.lab.host.run(["ip", "neigh", "show"]).stdout
+    expect(mac.hex(":") not in neighbours, f"the host has learned the thief: {neighbours}")
+
+
+def monitored(scene):
+    """A spoofed packet shows up in `postern monitor`, with its workspace and the reason in words."""
+    program = [scene.postern.program("tools/postern"), "--run-dir", scene.postern.dirs["host"], "monitor"]
+    texts = {}
+    for name, options in (("people", []), ("json", ["--json", "--workspace", "acme"])):
+        watcher = subprocess.Popen(program + ["--limit", "1", *options], stdout=subprocess.PIPE, text=True)
+        spoofed = packet.udp("10.0.0.99", topology.INET_ADDRESS, 5000, 7, b"spoof")
+        frame = packet.ethernet(bytes.fromhex("02504f535401"), scene.acme.ns.mac("eth0"), spoofed)
+        with scene.acme.ns.raw_socket("eth0") as raw:
+
+            def shown():
+                raw.send(frame)
+                return watcher.poll() is not None
+
+            system.wait_for("the monitor to show the packet", shown, 10, 0.1)
+        texts[name] = watcher.communicate()[0]
+        expect(watcher.returncode == 0, f"the monitor ends with {watcher.returncode}")
+    line = texts["people"].splitlines()[0]
+    expect(
+        " acme acme-w1: 10.0.0.99:5000 > 192.0.2.10:7 protocol 17" in line and "not the worker's own" in line, line
+    )
+    sample = json.loads(texts["json"].splitlines()[0])
+    wanted = {"workspace": "acme", "reason": "spoofed_source", "source": "10.0.0.99", "vni": 7001}
+    expect({key: sample[key] for key in wanted} == wanted, sample)
+
+
+def no_monitor_elsewhere(scene):
+    code, _, err = scene.postern.cli("gw", "monitor")
+    expect(code == 1 and "worker host" in err, f"on a gateway: {code} {err}")
+    code, _, err = scene.postern.cli("host", "monitor", "--limit", "none")
+    expect(code == 2, f"a bad limit: {code} {err}")
+
+
+def gateways_of(scene):
+    return {row["address"]: row for row in scene.postern.cli_json("host", "gateway", "list")["gateways"]}
+
+
+def failing_gateways(scene):
+    """Six gateways that do not exist beside the one that does: whoever chose one of them moves by itself."""
+    everything = f"gateways: [{', '.join([*ABSENT_GATEWAYS, topology.GATEWAY_VTEP])}]"
+    rewrite(scene, lambda text: text.replace(f"gateways: [{topology.GATEWAY_VTEP}]", everything))
+    system.wait_for(
+        "the absent gateways to be found out",
+        lambda: not any(row["up"] for address, row in gateways_of(scene).items() if address in ABSENT_GATEWAYS),
+        30,
+        0.2,
+    )
+    expect(gateways_of(scene)[topology.GATEWAY_VTEP]["up"], "the one that is there is down")
+    for worker in (scene.acme, scene.globex):
+        expect(traffic.works(worker), f"{worker.name} does not get through")
+
+
+def operator_takes_a_gateway_down(scene):
+    """By command, at once, and without a new program."""
+    rewrite(scene, lambda text: text)
+    program = scene.lab.host.run(["tc", "filter", "show", "dev", "acme-w1", "ingress"]).stdout
+    before = scene.worker_drops()
+    code, _, err = scene.postern.cli("host", "gateway", "down", topology.GATEWAY_VTEP)
+    expect(code == 0, err)
+    expect(not traffic.works(scene.acme), "traffic goes to a gateway that is down")
+    expect(scene.worker_drops_since(before).get("no_gateway", 0) > 0, f"{scene.worker_drops_since(before)}")
+    code, out, err = scene.postern.cli("host", "gateway", "list")
+    expect("down by an operator" in out, out + err)
+    code, _, err = scene.postern.cli("host", "gateway", "up", topology.GATEWAY_VTEP)
+    expect(code == 0, err)
+    expect(traffic.works(scene.acme), "traffic does not go on")
+    after = scene.lab.host.run(["tc", "filter", "show", "dev", "acme-w1", "ingress"]).stdout
+    expect(program == after, f"the program was loaded anew: {after}")
+    code, _, err = scene.postern.cli("host", "gateway", "down", "10.9.9.9")
+    expect(code == 1 and "is no gateway" in err, f"a stranger: {code} {err}")
+
+
+def worker_host(scene):
+    scene.start()
+    point = scene.points.point
+    point("a destination that the policy denies is refused on the worker host, with an ICMP error", denied_at_once, scene)
+    point("a worker over its packet limit is held to it, another is not", limited, scene)
+    point("a worker that spoofs ARP gets nothing, and nobody else notices", arp_spoofing, scene)
+    point("`postern monitor` shows a dropped packet with the reason in words", monitored, scene)
+    point("`postern monitor` says where it does not work", no_monitor_elsewhere, scene)
+    point("workspaces leave gateways that do not answer", failing_gateways, scene)
+    point("an operator takes a gateway down and up by command", operator_takes_a_gateway_down, scene)
+
+
+harness.main(worker_host)
