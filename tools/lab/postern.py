@@ -27,6 +27,7 @@ class Configuration:
     def __init__(self, lab):
         self.queues = lab.queues
         self.workspaces = copy.deepcopy(topology.WORKSPACES)
+        self.worker_host_lines = []  # further keys of worker_host
         self.gateway_lines = []  # more of the section `gateway`
         self.workers = {
             worker.name: (worker.interface, worker.workspace, worker.address) for worker in lab.workers.values()
@@ -68,6 +69,7 @@ class Configuration:
             "worker_host:",
             f"  vtep: {topology.HOST_VTEP}",
             f"  gateways: [{topology.GATEWAY_VTEP}]",
+            *self.worker_host_lines,
             "  workers:" if self.workers else "  workers: []",
         ]
         for interface, workspace, address in self.workers.values():

@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that come and go as fast as the host can make them, and leave their addresses to the other workspace.
+
+Each worker sends before anybody has said whose it is, while it is admitted, and after it was taken away. Every datagram
+says in its payload who sent it and when. Then two captures are judged: the worker host's uplink, where VNI and workspace
+must agree, and the internet, where the source must be an egress IP of that workspace. Nothing that was sent too early or
+too late may be in either.
+
+usage: tests/netns/churn.py BUILD_DIR [--workers N] [--seed N]      N: 40 unless given; 1000 takes a few minutes
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+
+import harness  # first: it sets the path
+import capture
+import packet
+import system
+import topology
+import traffic
+from harness import expect
+
+SLOTS = 6  # addresses that are used in turn
+PORT = 5353
+WORKER_MAC = "02:00:00:00:10:%02x"
+GATEWAY_MAC = "02:50:4f:53:54:01"
+OPTIONS = argparse.Namespace(workers=40, seed=1)
+
+
+class Uds(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("posternd", timeout=20)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self.path)
+
+
+def ask(scene, where, method, path, body=None):
+    """(status, JSON) of posternd; (0, None) when it is not there."""
+    connection = Uds(os.path.join(scene.postern.dirs[where], "posternd.sock"))
+    try:
+        text = json.dumps(body) if body is not None else None
+        connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return 0, None
+    finally:
+        connection.close()
+
+
+class Farm:
+    """The workers' ends of all links, in one namespace: who sends is told by the link that it sends by."""
+
+    def __init__(self, scene):
+        self.scene = scene
+        self.ns = topology.Namespace(scene.lab, "farm")
+
+    def make(self, number, workspace, slot):
+        return Mayfly(self, number, workspace, slot)
+
+    def close(self):
+        self.ns.delete()
+
+
+class Mayfly:
+    """One worker."""
+
+    def __init__(self, farm, number, workspace, slot):
+        self.farm, self.number, self.workspace, self.slot = farm, number, workspace, slot
+        self.interface = f"veth-w{number}"
+        self.peer = f"p{number}"
+        self.address = f"10.0.0.{100 + slot}"
+        self.mac = WORKER_MAC % slot
+        host = farm.scene.lab.host
+        host.ip(f"link add {self.interface} type veth peer name {self.peer} address {self.mac} netns {farm.ns.name}")
+        host.ip(f"link set {self.interface} up")
+        farm.ns.ip(f"link set {self.peer} up")
+        self.socket = farm.ns.raw_socket(self.peer)
+
+    def send(self, when):
+        remote = REMOTE[self.workspace]
+        payload = f"{self.workspace} {self.number} {when}".encode()
+        frame = packet.ethernet(
+            packet.mac_bytes(GATEWAY_MAC),
+            packet.mac_bytes(self.mac),
+            packet.udp(self.address, remote, 10000 + self.number % 50000, PORT, payload),
+        )
+        self.socket.send(frame)
+
+    def spec(self):
+        return {"interface": self.interface, "workspace": self.workspace, "vpc": "main", "ips": [self.address]}
+
+    def alias(self, text):
+        self.farm.scene.lab.host.ip(f"link set dev {self.interface} alias '{text}'")
+
+    def state(self):
+        code, json_ = ask(self.farm.scene, "host", "GET", f"/v1/workers/{self.interface}")
+        return json_["state"] if code == 200 else None
+
+    def wish(self):
+        """By the API or by the link's alias, in turn."""
+        if self.number % 2:
+            return ask(self.farm.scene, "host", "POST", "/v1/workers", self.spec())[0] == 201
+        self.alias(f"postern:{self.workspace}/main/{self.address}")
+        return False
+
+    def wait_open(self):
+        scene = self.farm.scene
+
+        def is_open():
+            state = self.state()
+            if state is None and self.number % 2:  # the daemon died before it had written it down
+                ask(scene, "host", "POST", "/v1/workers?wait=0", self.spec())
+            return state == "open"
+
+        system.wait_for(f"{self.interface} to be open", is_open, 30)
+
+    def take_away(self):
+        """Whatever takes it away: the API, the alias, or the link. True: the link is still there."""
+        if self.number % 3 == 0:
+            self.delete()
+            return False
+        if self.number % 2:
+            system.wait_for(
+                f"{self.interface} to be taken away",
+                lambda: ask(self.farm.scene, "host", "DELETE", f"/v1/workers/{self.interface}")[0] in (200, 404),
+                30,
+            )
+        else:
+            self.alias("")
+            system.wait_for(f"{self.interface} to be forgotten", lambda: self.state() in (None, "?"), 30)
+        return True
+
+    def delete(self):
+        self.socket.close()
+        self.farm.scene.lab.host.ip(f"link delete {self.interface}")
+        if self.number % 2:  # or the API would wait for the interface to come back
+            ask(self.farm.scene, "host", "DELETE", f"/v1/workers/{self.interface}")
+
+
+REMOTE = {"acme": topology.INET_ADDRESS, "globex": topology.INET_ADDRESS_2}
+
+
+def configure(scene):
+    configuration = scene.postern.configuration
+    configuration.worker_host_lines = [
+        "  interfaces: 'veth-w*'",
+        "  netlink_alias: true",
+        f"  admission: {{ gateways: [ {{ vtep: {topology.GATEWAY_VTEP}, "
+        f"api: 'unix:{scene.postern.dirs['gw']}/posternd.sock' }} ] }}",
+    ]
+    scene.postern.write_configurations()
+
+
+def live(farm, number, workspace, slot):
+    worker = farm.make(number, workspace, slot)
+    worker.send("early")
+    if not worker.wish():
+        worker.wait_open()
+    worker.send("open")
+    return worker
+
+
+def die(worker):
+    there = worker.take_away()
+    if there:
+        worker.send("late")
+        worker.delete()
+
+
+def churn(scene, farm, disturb=lambda number: None):
+    """Each address goes to the other workspace as soon as its worker is gone."""
+    present = [None] * SLOTS
+    for number in range(1, OPTIONS.workers + 1):
+        slot = number % SLOTS
+        if present[slot] is not None:
+            die(present[slot])
+        disturb(number)
+        workspace = ("acme", "globex")[(number // SLOTS) % 2]
+        present[slot] = live(farm, number, workspace, slot)
+    for worker in present:
+        if worker is not None:
+            die(worker)
+
+
+def tag(one):
+    parts = one.payload.decode(errors="replace").split()
+    return parts if one.destination_port == PORT and len(parts) == 3 else None
+
+
+def judge(scene, uplink, internet, must_see):
+    wrong, seen = [], set()
+    uplink.stop()
+    for _, frame in uplink.frames():
+        unpacked = packet.parse_vxlan(frame)
+        if unpacked is None or unpacked[2] is None or tag(unpacked[2]) is None:
+            continue
+        workspace, number, when = tag(unpacked[2])
+        if unpacked[0] != scene.postern.configuration.workspaces[workspace]["vni"] or when != "open":
+            wrong.append(f"uplink: VNI {unpacked[0]}: {workspace} {number} {when}")
+    for one in internet.stop():
+        if tag(one) is None or one.source in REMOTE.values():
+            continue
+        workspace, number, when = tag(one)
+        if one.source not in scene.egress(workspace) or when != "open":
+            wrong.append(f"internet: from {one.source}: {workspace} {number} {when}")
+        seen.add(int(number))
+    expect(not wrong, f"{len(wrong)} packets were wrong: {wrong[:5]}")
+    expect(len(seen) >= must_see, f"only {len(seen)} of {OPTIONS.workers} workers were seen outside, not {must_see}")
+
+
+def captures(scene):
+    return (
+        capture.Capture(scene.lab.host, "uplink0", "udp port 4789", snap_bytes=160),
+        capture.Capture(scene.lab.inet, "eth0", f"udp dst port {PORT}", snap_bytes=160),
+    )
+
+
+def ready_p99_ms(scene):
+    """The upper bound of the bucket that has the 99th of a hundred."""
+    samples = scene.postern.metrics("host")
+    total = samples["postern_worker_ready_seconds_count", frozenset()]
+    buckets = sorted(
+        (float(dict(labels)["le"]), value)
+        for (name, labels), value in samples.items()
+        if name == "postern_worker_ready_seconds_bucket"
+    )
+    return next(bound for bound, value in buckets if value >= 0.99 * total) * 1000, int(total)
+
+
+def undisturbed(scene):
+    configure(scene)
+    scene.start()
+    farm = Farm(scene)
+    watch = captures(scene)
+    began = time.monotonic()
+    scene.points.point(f"{OPTIONS.workers} workers come, send at once and go", churn, scene, farm)
+    took_s = time.monotonic() - began
+    scene.points.point(
+        "P1, P2, P3: none of their packets is under a wrong VNI or egress IP, too early or too late",
+        lambda: judge(scene, *watch, OPTIONS.workers),
+    )
+    bound_ms, count = ready_p99_ms(scene)
+    print(f"# {OPTIONS.workers} workers in {took_s:.1f} s; {count} became ready, 99% within {bound_ms:g} ms")
+    scene.points.point("the gateway has forgotten them all", forgotten, scene)
+    unreachable(scene, farm)
+    farm.close()
+
+
+def forgotten(scene):
+    def count():
+        return ask(scene, "gw", "GET", f"/v1/hosts/{topology.HOST_VTEP}/workers")[1]["count"]
+
+    system.wait_for("only the file's workers to be registered", lambda: count() == 2, 10)
+
+
+def unreachable(scene, farm):
+    """The gateway's daemon is away: who is open stays open, nobody else opens."""
+    watch = captures(scene)
+    scene.postern.gateway_daemon.kill()
+    workers = [farm.make(9000 + i, "acme", i) for i in range(4)]
+    scene.points.point("P3: without the gateway's word workers stay closed, and say why", stay_closed, scene, workers)
+    scene.points.point("P4: who was open before stays open", lambda: traffic.works(scene.acme))
+    for worker in workers:
+        worker.send("late")
+    scene.points.point("P3: none of their packets has left", lambda: judge(scene, *watch, 0))
+    scene.postern.start_gateway_daemon()
+    scene.points.point("they open once the gateway is back", lambda: [worker.wait_open() for worker in workers])
+    for worker in workers:
+        die(worker)
+
+
+def stay_closed(scene, workers):
+    for worker in workers:
+        worker.send("early")
+        if worker.number % 2:
+            ask(scene, "host", "POST", "/v1/workers?wait=0", worker.spec())
+        else:
+            worker.alias(f"postern:{worker.workspace}/main/{worker.address}")
+    for worker in workers:
+        system.wait_for(f"{worker.interface} to wait", lambda w=worker: w.state() == "awaits-gateway", 10)
+        worker.send("early")
+    reason = ask(scene, "host", "GET", f"/v1/workers/{workers[0].interface}")[1]["reason"]
+    expect("gateway 10.100.0.1" in reason, f"the reason is: {reason}")
+    code, out, _ = scene.postern.cli("host", "status")
+    expect(code == 5 and "4 workers wait" in out, f"`postern status` exits {code} and says: {out}")
+    system.holds_for(lambda: all(worker.state() == "awaits-gateway" for worker in workers), 0.5)
+
+
+def killed(scene):
+    """posternd of the worker host is killed at random points, and started again."""
+    configure(scene)
+    scene.start()
+    farm = Farm(scene)
+    watch = captures(scene)
+    chance = random.Random(OPTIONS.seed)
+
+    def disturb(number):
+        if chance.random() < 0.12:
+            scene.postern.host_daemon.kill()
+            if chance.random() < 0.5:
+                time.sleep(chance.random() * 0.05)
+            scene.postern.start_host_daemon()
+
+    scene.points.point(
+        f"{OPTIONS.workers} workers come and go while posternd is killed again and again (seed {OPTIONS.seed})",
+        churn,
+        scene,
+        farm,
+        disturb,
+    )
+    scene.points.point(
+        "P1, P2, P3: nor is any packet wrong then", lambda: judge(scene, *watch, OPTIONS.workers // 2)
+    )
+    scene.points.point("the gateway has forgotten them all then, too", forgotten, scene)
+    farm.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build_dir")
+    parser.add_argument("--workers", type=int, default=OPTIONS.workers)
+    parser.add_argument("--seed", type=int, default=OPTIONS.seed)
+    parser.parse_args(namespace=OPTIONS)
+    sys.argv = [sys.argv[0], OPTIONS.build_dir]
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    harness.main(undisturbed, killed)
