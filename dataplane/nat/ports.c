@@ -295,13 +295,13 @@ enum ports_result ports_allocate(
 	return active ? PORTS_EXHAUSTED : PORTS_NO_EGRESS_IP;
 }
 
-void ports_note(struct nat_shard *shard, const struct session *session, bool taken)
+static void map_note(struct nat_shard *shard, const struct session *session, uint16_t egress_slot, bool taken)
 {
 	const bool mapped = session->flags & SESSION_MAPPED;
 	const struct map_key key = {
 		.egress_address = session->egress_address,
 		.remote_address = mapped ? 0 : session->remote_address,
-		.egress_slot = session->egress_slot,
+		.egress_slot = egress_slot,
 		.remote_port = mapped ? 0 : session->remote_port,
 		.protocol = (uint8_t)session->vni_protocol,
 	};
@@ -310,7 +310,7 @@ void ports_note(struct nat_shard *shard, const struct session *session, bool tak
 		return;
 	const uint64_t bit = 1ull << (session->egress_port % 64);
 	uint64_t *word = &map->words[session->egress_port / 64];
-	/* Sessions under an older identity of the address are in the map as taken, but leave it under another key. */
+	/* Who noted it before it was built, or its successor's map: ports_note_gone(). */
 	if (((*word & bit) != 0) == taken)
 		return;
 	*word ^= bit;
@@ -323,6 +323,20 @@ void ports_note(struct nat_shard *shard, const struct session *session, bool tak
 		map->egress_address = 0;   /* random tries do again */
 		shard->port_maps_used--;
 	}
+}
+
+void ports_note(struct nat_shard *shard, const struct session *session, bool taken)
+{
+	map_note(shard, session, session->egress_slot, taken);
+}
+
+void ports_note_gone(struct nat_shard *shard, const struct policy_tables *policy, uint32_t session_index)
+{
+	const struct session *session = &shard->sessions[session_index];
+	const struct table_egress *now = policy_egress_owner(policy, session->egress_address, session->egress_port);
+	const bool last = (session->flags & SESSION_MAPPED) == 0 || session->next == session_index;
+	if (last && now != NULL && now->slot != session->egress_slot)
+		map_note(shard, session, now->slot, false);
 }
 
 bool ports_shareable(const struct nat_shard *shard, const struct ports_request *request, const struct session *leader)

@@ -59,6 +59,12 @@ bool ports_mine(const struct nat_shard *shard, uint16_t port, uint8_t protocol);
 /* A session or mapping took its port or gave it back: keeps the maps true. */
 void ports_note(struct nat_shard *shard, const struct session *session, bool taken);
 
+/*
+ * For a session that is not live any more, before it is removed: its address may have another identity by now, whose map
+ * was built while the session still held the port.
+ */
+void ports_note_gone(struct nat_shard *shard, const struct policy_tables *policy, uint32_t session_index);
+
 /* Number of port maps (a power of two) for a shard of that many sessions. */
 uint32_t ports_map_count(uint32_t sessions_max);
 

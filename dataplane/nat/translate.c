@@ -4,6 +4,7 @@
  */
 #include "dataplane/nat/bytes.h"
 #include "dataplane/nat/fragment.h"
+#include "dataplane/nat/ports.h"
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
 
@@ -107,6 +108,7 @@ static enum drop_reason translate_outbound(struct nat_shard *shard, const struct
 		!policy_session_live(batch->policy, &shard->sessions[packet->session_index], packet->vpc)) {
 		/* Its worker, VPC or IP has gone: it must not carry the successor's
 		 * packets. */
+		ports_note_gone(shard, batch->policy, packet->session_index);
 		session_remove(shard, packet->session_index);
 		shard->counters->sessions_stale++;
 		packet->session_index = INDEX_NONE;

@@ -8,6 +8,7 @@
  */
 #include "dataplane/nat/bytes.h"
 #include "dataplane/nat/fragment.h"
+#include "dataplane/nat/ports.h"
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
 
@@ -50,6 +51,7 @@ static void session_review(struct nat_shard *shard, const struct nat_view *view,
 	}
 	if (!policy_session_live(policy, session, policy_vpc(policy, session->vni_protocol >> 8))) {
 		session_farewell(shard, view, session, true);
+		ports_note_gone(shard, policy, index);
 		session_remove(shard, index);
 		shard->counters->sessions_stale++;
 		return;

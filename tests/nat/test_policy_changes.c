@@ -193,6 +193,41 @@ static void an_egress_ip_that_moves_takes_no_session_along(void **state)
 	assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
 }
 
+/* How many of the next SYNs get a port. */
+static unsigned opened(struct fixture *fixture, uint16_t source_port, unsigned count)
+{
+	unsigned got = 0;
+	for (unsigned i = 0; i < count; i++) {
+		struct frame frame;
+		const struct description syn = describe_tcp((uint16_t)(source_port + i), TCP_SYN, 1000);
+		assert_int_equal(fixture_send(fixture, &frame, &syn), PACKET_FORWARD); /* or a RST */
+		got += frame.packet.drop_reason == DROP_NONE;
+	}
+	return got;
+}
+
+/* The map of its ports was made while sessions of the address's former identity held some: these come back. */
+static void an_address_with_another_identity_gets_all_its_ports_back(void **state)
+{
+	struct fixture *fixture = *state;
+	struct policy_draft *draft = &fixture->draft;
+	fixture->shard->port_count = 8;
+	draft->egress_ips[0].state = POLICY_EGRESS_DRAINING;
+	fixture_apply(fixture);
+	assert_int_equal(opened(fixture, 40000, 4), 4); /* on the second address */
+	draft->workspaces[0].egress_count = 1;
+	draft->workspaces[1].egress_first = 1;
+	draft->egress_ips[0] = draft->egress_ips[1];
+	draft->egress_ips[0].incarnation++;
+	draft->egress_ips[1] = draft->egress_ips[2];
+	draft->counts[POLICY_EGRESS_IPS] = 2;
+	fixture_apply(fixture);
+	assert_int_equal(opened(fixture, 50000, 8), 4); /* the others are held by sessions that have gone */
+	fixture_pass(fixture, 2 * SECOND_NS);
+	assert_int_equal(fixture_active(fixture), 4);
+	assert_int_equal(opened(fixture, 51000, 8), 4);
+}
+
 static void listing_workers_ends_the_sessions_of_before(void **state)
 {
 	struct fixture *fixture = *state;
@@ -223,6 +258,7 @@ int main(void)
 		TEST(a_new_workspace_begins_with_all_its_allowances),
 		TEST(a_removed_cidr_cuts_its_workers_off_both_ways),
 		TEST(an_egress_ip_that_moves_takes_no_session_along),
+		TEST(an_address_with_another_identity_gets_all_its_ports_back),
 		TEST(listing_workers_ends_the_sessions_of_before),
 	};
 	return cmocka_run_group_tests_name("policy changes", tests, NULL, NULL);
