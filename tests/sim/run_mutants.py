@@ -2,24 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Applies deliberate one-line bugs to a copy of the tree, one at a time; each must be caught by a test. Prints TAP.
 
-usage: run_mutants.py [--sample N] [--seed S] [--only NUMBER] [--all-tests] [--list] [--tree DIRECTORY]
+usage: run_mutants.py [--sample N] [--only NUMBER] [--all-tests] [--list] [--tree DIRECTORY]
 
-  --sample N     only so many, drawn by lot (the seed is printed)
-  --seed S       … by this seed
+  --sample N     only so many, evenly spread over the list; one that no longer fits the code gives way to the next
   --only NUMBER  only this one
   --all-tests    go on after the first test that catches it: which ones would?
   --list         print the mutants and end
   --tree         mutate this tree's NAT core (default: the tree that this script is part of)
 
-A mutant in mutants.txt is a description, a file, a line as it stands (without its indentation) and what it becomes;
-where the line stands there several times, `after:` names a line before it. The tests are those of tests/nat and
-tests/sim, with short settings; one that fails without a mutant catches nothing and is left out.
+A mutant in mutants.txt is a description, a file, a piece of one line as it stands and what it becomes; where the piece
+stands in several lines, `after:` names a line before it. The tests are those of tests/nat and tests/sim, with short
+settings; one that fails without a mutant catches nothing and is left out. A mutant whose piece of code is not found has
+failed, too: the list must follow the code.
 """
 import argparse
 import concurrent.futures
 import os
 import pathlib
-import random
 import shutil
 import subprocess
 import sys
@@ -28,9 +27,12 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 SIM = ("world", "wire", "oracle", "oracle_policy", "oracle_session", "oracle_fragment", "oracle_bytes", "model",
        "traffic", "sim")
+COMPILER = ["ccache", "gcc"] if shutil.which("ccache") else ["gcc"]
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-fno-strict-aliasing", "-I.", "-MMD"]
-SIM_PACKETS = "120000"
-TIMEOUT_S = 120
+SIM_PACKETS = ("60000", "750000")  # a quick look, and a thorough one
+SIM_SEED = "7"
+TIMEOUT_S = 300
+ENVIRONMENT = {**os.environ, "CRASH_ROUNDS": "10"}
 
 
 def mutants_read(path):
@@ -59,69 +61,75 @@ def mutant_apply(tree, mutant):
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     start = 0
     if "after" in mutant:
-        begins = [i for i, line in enumerate(lines) if line.strip() == mutant["after"]]
+        begins = [i for i, line in enumerate(lines) if mutant["after"] in line]
         if len(begins) != 1:
-            return f"{mutant['after']!r} stands {len(begins)} times in {mutant['file']}"
-        start = begins[0]
-    found = [i for i, line in enumerate(lines) if i >= start and line.strip() == mutant["old"]]
+            return f"mutants.txt does not fit the code: {mutant['after']!r} stands {len(begins)} times " \
+                   f"in {mutant['file']}"
+        start = begins[0] + 1
+    found = [i for i, line in enumerate(lines) if i >= start and mutant["old"] in line]
     if not found or (len(found) > 1 and "after" not in mutant):
-        return f"{mutant['old']!r} stands {len(found)} times in {mutant['file']}"
-    indentation = lines[found[0]][:len(lines[found[0]]) - len(lines[found[0]].lstrip())]
-    lines[found[0]] = f"{indentation}{mutant['new']}\n"
+        return f"mutants.txt does not fit the code: {mutant['old']!r} stands {len(found)} times in {mutant['file']}"
+    lines[found[0]] = lines[found[0]].replace(mutant["old"], mutant["new"], 1)
     path.write_text("".join(lines), encoding="utf-8")
     return None
 
 
 class Builder:
-    """Objects and tests of one copy of the tree."""
+    """Objects and tests of one copy of the tree; those of the mutant at hand lie in a folder of their own."""
 
-    def __init__(self, tree, objects):
-        self.tree, self.objects = tree, objects
+    def __init__(self, tree, work):
+        self.tree, self.clean, self.mutated = tree, work / "clean", work / "mutated"
         self.core = sorted((tree / "dataplane/nat").glob("*.c"))
         self.tests = [path.stem for path in sorted((tree / "tests/nat").glob("test_*.c"))]
+        self.affected, self.made, self.sound = set(), set(), {}
+        self.clean.mkdir()
 
     def sources(self):
         sim = [self.tree / f"tests/sim/{name}.c" for name in (*SIM, "image", "simulator", "exhaustive", "sabotage")]
         return [*self.core, *sim, self.tree / "tests/nat/fixture.c",
                 *(self.tree / f"tests/nat/{name}.c" for name in self.tests)]
 
-    def object_of(self, source):
-        return self.objects / (source.parent.name + "_" + source.stem + ".o")
+    @staticmethod
+    def object_of(folder, source):
+        return folder / (source.parent.name + "_" + source.stem + ".o")
 
-    def compile(self, sources):
+    def compile(self, folder, sources):
+        """None, or what the compiler says."""
         def one(source):
-            return subprocess.run(["gcc", *FLAGS, "-c", str(source.relative_to(self.tree)), "-o",
-                                   str(self.object_of(source))], cwd=self.tree, capture_output=True, check=False)
+            return subprocess.run([*COMPILER, *FLAGS, "-c", str(source.relative_to(self.tree)), "-o",
+                                   str(self.object_of(folder, source))], cwd=self.tree, capture_output=True,
+                                  check=False)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             failed = [done for done in pool.map(one, sources) if done.returncode != 0]
         return failed[0].stderr.decode(errors="replace") if failed else None
 
-    def depends_on(self, name):
-        """The sources whose objects were made with that file."""
-        needle = f" {name}"
-        return [source for source in self.sources()
-                if source.relative_to(self.tree).as_posix() == name
-                or needle in self.object_of(source).with_suffix(".d").read_text(encoding="utf-8").replace("\\\n", " ")]
+    def mutate(self, name):
+        """From here on, what was made with that file is made anew when it is needed."""
+        shutil.rmtree(self.mutated, ignore_errors=True)
+        self.mutated.mkdir()
+        self.made = set()
+        self.affected = {source for source in self.sources() if source.relative_to(self.tree).as_posix() == name
+                         or f" {name}" in self.object_of(self.clean, source).with_suffix(".d")
+                         .read_text(encoding="utf-8").replace("\\\n", " ")}
 
-    def link(self, program, *own):
-        core = [str(self.object_of(source)) for source in self.core]
-        objects = [str(self.objects / f"{name}.o") for name in own]
-        done = subprocess.run(["gcc", *objects, *core, "-lcmocka", "-lm", "-o", str(self.objects / program)],
-                              capture_output=True, check=False)
-        return done.stderr.decode(errors="replace") if done.returncode != 0 else None
-
-    def programs(self):
-        """(name, objects, arguments), the quickest first."""
-        sim = [f"sim_{name}" for name in SIM]
-        nat = [(name, [f"nat_{name}", "nat_fixture"], []) for name in self.tests]
-        return [("sabotage", ["sim_sabotage", *sim], []), *nat,
-                ("simulator", ["sim_simulator", *sim], ["--packets", SIM_PACKETS, "--seed", "7"]),
-                ("exhaustive", ["sim_exhaustive", "sim_image", *sim], [])]
-
-    def run(self, name, arguments):
-        """None, or what failed."""
+    def run(self, program, clean):
+        """None, or what is wrong. `clean`: without the mutant."""
+        name, own, arguments = program
+        sources = [*own, *self.core]
+        needed = [] if clean else [source for source in sources if source in self.affected - self.made]
+        problem = self.compile(self.mutated, needed)
+        if problem:
+            return f"does not compile: {problem.splitlines()[0]}"
+        self.made.update(needed)
+        objects = [str(self.object_of(self.mutated if not clean and source in self.affected else self.clean, source))
+                   for source in sources]
+        binary = (self.clean if clean else self.mutated) / "program"
+        done = subprocess.run(["gcc", *objects, "-lcmocka", "-lm", "-o", str(binary)], capture_output=True,
+                              check=False)
+        if done.returncode != 0:
+            return f"does not link: {done.stderr.decode(errors='replace')[-300:]}"
         try:
-            done = subprocess.run([str(self.objects / name), *arguments], cwd=self.tree, stdout=subprocess.PIPE,
+            done = subprocess.run([str(binary), *arguments], cwd=self.tree, stdout=subprocess.PIPE, env=ENVIRONMENT,
                                   stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:
             return "does not end"
@@ -131,20 +139,39 @@ class Builder:
             return failed[0]
         return f"ended with {done.returncode}" if done.returncode != 0 else None
 
+    def is_sound(self, program):
+        """Does it pass without a mutant? Asked when it has caught one."""
+        key = (program[0], *program[2])
+        if key not in self.sound:
+            problem = self.run(program, True)
+            self.sound[key] = problem is None
+            if problem:
+                print(f"# {program[0]} is left out: without a mutant it says: {problem}", flush=True)
+        return self.sound[key]
 
-def caught_by(builder, usable, all_tests):
+    def programs(self):
+        """(name, sources, arguments), the quickest first."""
+        def of(part, *names):
+            return [self.tree / f"tests/{part}/{name}.c" for name in names]
+        quick, thorough = ([("simulator", of("sim", "simulator", *SIM), ["--packets", packets, "--seed", SIM_SEED])]
+                           for packets in SIM_PACKETS)
+        nat = [(name, of("nat", name, "fixture"), []) for name in self.tests]
+        return [("sabotage", of("sim", "sabotage", *SIM), []), *quick, *nat, *thorough,
+                ("exhaustive", of("sim", "exhaustive", "image", *SIM), [])]
+
+
+def caught_by(builder, mutant, all_tests):
+    builder.mutate(mutant["file"])
     caught = []
-    for name, objects, arguments in builder.programs():
-        if name not in usable:
-            continue
-        if builder.link(name, *objects):
-            continue
-        problem = builder.run(name, arguments)
-        if problem:
-            caught.append(f"{name}: {problem}")
+    for program in builder.programs():
+        problem = builder.run(program, False)
+        if problem and problem.startswith("does not compile"):
+            return [], problem
+        if problem and builder.is_sound(program):
+            caught.append(f"{program[0]}: {problem}")
             if not all_tests:
                 break
-    return caught
+    return caught, None
 
 
 def tree_copy(source, target):
@@ -153,29 +180,27 @@ def tree_copy(source, target):
     shutil.copytree(HERE, target / "tests/sim", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def baseline(builder):
-    """Names of the tests that pass without a mutant."""
-    problem = builder.compile(builder.sources())
-    if problem:
-        raise SystemExit(f"the tree does not compile:\n{problem}")
-    usable = []
-    for name, objects, arguments in builder.programs():
-        if name == "exhaustive":
-            builder.link(name, *objects)
-            usable.append(name)  # it takes long, and its verdict is asked for last
-            continue
-        problem = builder.link(name, *objects) or builder.run(name, arguments)
-        if problem:
-            print(f"# {name} is left out: without a mutant it says: {problem}", flush=True)
-        else:
-            usable.append(name)
-    return usable
+def fits(tree, mutant):
+    path = tree / mutant["file"]
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    problem = mutant_apply(tree, mutant)
+    if before is not None:
+        path.write_text(before, encoding="utf-8")
+    return problem is None
+
+
+def sample_of(tree, mutants, count):
+    usable = [pair for pair in mutants if fits(tree, pair[1])]
+    for number, mutant in mutants:
+        if (number, mutant) not in usable:
+            print(f"# mutant {number} ({mutant['what']}) no longer fits the code: mutants.txt must follow it")
+    count = min(count, len(usable))
+    return [usable[i * len(usable) // count] for i in range(count)]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, default=0)
     parser.add_argument("--all-tests", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -186,33 +211,33 @@ def main():
         for number, mutant in mutants:
             print(f"{number:3} {mutant['file']}: {mutant['what']}")
         return 0
-    seed = options.seed or random.randrange(1, 1 << 31)
-    if options.only:
-        mutants = [pair for pair in mutants if pair[0] == options.only]
-    elif options.sample:
-        mutants = sorted(random.Random(seed).sample(mutants, min(options.sample, len(mutants))))
-    print(f"TAP version 13\n1..{len(mutants)}\n# seed {seed}", flush=True)
+    print("TAP version 13", flush=True)
     survived = 0
     with tempfile.TemporaryDirectory(prefix="postern-mutants-") as work:
-        tree, objects = pathlib.Path(work) / "tree", pathlib.Path(work) / "objects"
+        tree = pathlib.Path(work) / "tree"
         tree_copy(options.tree.resolve(), tree)
-        objects.mkdir()
-        builder = Builder(tree, objects)
-        usable = baseline(builder)
-        for number, mutant in mutants:
+        if options.only:
+            mutants = [pair for pair in mutants if pair[0] == options.only]
+        elif options.sample:
+            mutants = sample_of(tree, mutants, options.sample)
+        print(f"1..{len(mutants)}", flush=True)
+        builder = Builder(tree, pathlib.Path(work))
+        problem = builder.compile(builder.clean, builder.sources())
+        if problem:
+            raise SystemExit(f"the tree does not compile:\n{problem}")
+        for point, (number, mutant) in enumerate(mutants, 1):
             path = tree / mutant["file"]
-            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            before = path.read_text(encoding="utf-8") if path.exists() else None
             problem = mutant_apply(tree, mutant)
-            affected = builder.depends_on(mutant["file"]) if problem is None else []
-            if problem is None and builder.compile(affected):
-                problem = "it does not compile"
-            caught = caught_by(builder, usable, options.all_tests) if problem is None else []
-            if before:
+            caught = []
+            if problem is None:
+                caught, problem = caught_by(builder, mutant, options.all_tests)
+            if before is not None:
                 path.write_text(before, encoding="utf-8")
-                builder.compile(affected)
             survived += not caught
-            verdict = "; ".join(caught) if caught else problem or "SURVIVED"
-            print(f"{'ok' if caught else 'not ok'} {number} - {mutant['what']}\n#   {verdict}", flush=True)
+            verdict = "caught by " + "; ".join(caught) if caught else problem or "SURVIVED: no test notices"
+            print(f"{'ok' if caught else 'not ok'} {point} - {number}: {mutant['what']}\n#   {verdict}", flush=True)
+    print(f"# {len(mutants) - survived} of {len(mutants)} mutants caught")
     return 1 if survived else 0
 
 
