@@ -7,6 +7,7 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,9 @@
 
 /* First in the chain, with a handle that nobody gets by default. */
 enum { FILTER_PRIORITY = 1, FILTER_HANDLE = 0x5053 };
+
+/* <linux/bpf.h> of Linux 6.6; libbpf 1.1 does not know them, but passes them on. */
+enum { ATTACH_TCX_INGRESS = 46, ATTACH_TCX_EGRESS = 47, ATTACH_BEFORE = 1 << 3, TCX_PROGRAM_COUNT_MAX = 64 };
 
 static const struct {
 	const char *name; /* of the program, at most 15 bytes */
@@ -48,6 +52,66 @@ static bool program_is(uint32_t id, const char *name)
 	close(fd);
 	return same;
 }
+
+/* ---- TCX ---- */
+
+static enum bpf_attach_type tcx_hook(enum classifier_program kind)
+{
+	return (enum bpf_attach_type)(programs[kind].point == BPF_TC_INGRESS ? ATTACH_TCX_INGRESS : ATTACH_TCX_EGRESS);
+}
+
+/* The programs on the hook; 0 also where the kernel has no TCX. */
+static uint32_t tcx_programs(uint32_t ifindex, enum classifier_program kind, uint32_t ret_ids[TCX_PROGRAM_COUNT_MAX])
+{
+	uint32_t count = TCX_PROGRAM_COUNT_MAX;
+
+	if (bpf_prog_query((int)ifindex, tcx_hook(kind), 0, NULL, ret_ids, &count) != 0)
+		return 0;
+	return count;
+}
+
+/* Ours of this kind; 0: it is not there. */
+static uint32_t tcx_id(uint32_t ifindex, enum classifier_program kind, uint32_t expected_id)
+{
+	uint32_t ids[TCX_PROGRAM_COUNT_MAX], count = tcx_programs(ifindex, kind, ids);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (ids[i] == expected_id || program_is(ids[i], programs[kind].name))
+			return ids[i];
+	return 0;
+}
+
+/* In place of `old_id`, or first. -EINVAL: the kernel has no TCX. */
+static int tcx_attach(uint32_t ifindex, enum classifier_program kind, int program_fd, uint32_t old_id)
+{
+	LIBBPF_OPTS(bpf_prog_attach_opts, opts, .flags = ATTACH_BEFORE);
+	int error;
+
+	if (old_id != 0) {
+		opts.flags = BPF_F_REPLACE;
+		opts.replace_prog_fd = bpf_prog_get_fd_by_id(old_id);
+		if (opts.replace_prog_fd < 0)
+			return -errno;
+	}
+	error = bpf_prog_attach_opts(program_fd, (int)ifindex, tcx_hook(kind), &opts) == 0 ? 0 : -errno;
+	if (old_id != 0)
+		close(opts.replace_prog_fd);
+	/* It is there already; a program cannot be put in its own place. */
+	return old_id != 0 && error == -EEXIST ? 0 : error;
+}
+
+static int tcx_detach(uint32_t ifindex, enum classifier_program kind, uint32_t id)
+{
+	int fd = bpf_prog_get_fd_by_id(id), error;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	error = bpf_prog_detach2(fd, (int)ifindex, tcx_hook(kind)) == 0 ? 0 : -errno;
+	close(fd);
+	return error;
+}
+
+/* ---- clsact ---- */
 
 static uint32_t hook_minor(enum classifier_program kind)
 {
@@ -104,7 +168,7 @@ static uint32_t filter_id(struct nl_sock *netlink, uint32_t ifindex, enum classi
 	return filter_answer((const struct nlmsghdr *)answer, length, request.header.nlmsg_seq);
 }
 
-uint32_t classifier_tc_attached(
+static uint32_t clsact_attached(
 	struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, uint32_t expected_id)
 {
 	uint32_t id = filter_id(netlink, ifindex, kind);
@@ -112,7 +176,23 @@ uint32_t classifier_tc_attached(
 	return id == 0 || id == expected_id || program_is(id, programs[kind].name) ? id : 0;
 }
 
-int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int program_fd)
+uint32_t classifier_tc_attached(
+	struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, uint32_t expected_id)
+{
+	uint32_t id = tcx_id(ifindex, kind, expected_id);
+
+	return id != 0 ? id : clsact_attached(netlink, ifindex, kind, expected_id);
+}
+
+static bool clsact_has_ours(uint32_t ifindex, enum classifier_program kind)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = programs[kind].point);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+
+	return bpf_tc_query(&hook, &opts) == 0 && program_is(opts.prog_id, programs[kind].name);
+}
+
+static int clsact_attach(uint32_t ifindex, enum classifier_program kind, int program_fd)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = programs[kind].point);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY, .prog_fd = program_fd,
@@ -122,6 +202,17 @@ int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int pro
 	if (error != 0 && error != -EEXIST)
 		return error;
 	return bpf_tc_attach(&hook, &opts);
+}
+
+int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int program_fd)
+{
+	uint32_t old_id = tcx_id(ifindex, kind, 0);
+	int error;
+
+	if (old_id == 0 && clsact_has_ours(ifindex, kind))
+		return clsact_attach(ifindex, kind, program_fd);
+	error = tcx_attach(ifindex, kind, program_fd, old_id);
+	return error == -EINVAL ? clsact_attach(ifindex, kind, program_fd) : error;
 }
 
 static bool hook_is_empty(struct nl_sock *netlink, uint32_t ifindex, uint32_t minor)
@@ -145,9 +236,12 @@ int classifier_tc_detach(struct nl_sock *netlink, uint32_t ifindex)
 	for (int kind = 0; kind < CLASSIFIER_PROGRAM_COUNT; kind++) {
 		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = programs[kind].point);
 		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
-		int error;
+		uint32_t id = tcx_id(ifindex, kind, 0);
+		int error = id != 0 ? tcx_detach(ifindex, kind, id) : 0;
 
-		if (classifier_tc_attached(netlink, ifindex, kind, 0) == 0)
+		if (error != 0 && first_error == 0)
+			first_error = error;
+		if (clsact_attached(netlink, ifindex, kind, 0) == 0)
 			continue;
 		found = true;
 		error = bpf_tc_detach(&hook, &opts);
@@ -160,20 +254,18 @@ int classifier_tc_detach(struct nl_sock *netlink, uint32_t ifindex)
 	return first_error;
 }
 
-int classifier_tc_interfaces(struct nl_sock *netlink, uint32_t **ret_ifindexes, size_t *ret_count)
+/* The interfaces that have a clsact, of which ours may be one. */
+static size_t clsact_interfaces(struct nl_sock *netlink, uint32_t **ret_ifindexes)
 {
 	struct nl_cache *qdiscs;
 	uint32_t *ifindexes;
 	size_t count = 0;
 
 	if (rtnl_qdisc_alloc_cache(netlink, &qdiscs) != 0)
-		return -EIO;
+		return 0;
 	ifindexes = calloc((size_t)nl_cache_nitems(qdiscs) + 1, sizeof(*ifindexes));
-	if (!ifindexes) {
-		nl_cache_free(qdiscs);
-		return -ENOMEM;
-	}
-	for (struct nl_object *object = nl_cache_get_first(qdiscs); object; object = nl_cache_get_next(object)) {
+	for (struct nl_object *object = nl_cache_get_first(qdiscs); object && ifindexes;
+		object = nl_cache_get_next(object)) {
 		struct rtnl_tc *qdisc = (struct rtnl_tc *)object;
 		const char *kind = rtnl_tc_get_kind(qdisc);
 
@@ -181,6 +273,45 @@ int classifier_tc_interfaces(struct nl_sock *netlink, uint32_t **ret_ifindexes, 
 			ifindexes[count++] = (uint32_t)rtnl_tc_get_ifindex(qdisc);
 	}
 	nl_cache_free(qdiscs);
+	*ret_ifindexes = ifindexes;
+	return count;
+}
+
+static bool is_among(const uint32_t *ifindexes, size_t count, uint32_t ifindex)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ifindexes[i] == ifindex)
+			return true;
+	return false;
+}
+
+int classifier_tc_interfaces(struct nl_sock *netlink, uint32_t **ret_ifindexes, size_t *ret_count)
+{
+	struct if_nameindex *links = if_nameindex();
+	uint32_t *ifindexes = NULL, *clsact = NULL, ids[TCX_PROGRAM_COUNT_MAX];
+	size_t link_count = 0, clsact_count, count;
+
+	if (!links)
+		return -errno;
+	while (links[link_count].if_index != 0)
+		link_count++;
+	clsact_count = clsact_interfaces(netlink, &clsact);
+	ifindexes = calloc(link_count + clsact_count + 1, sizeof(*ifindexes));
+	if (!ifindexes || (clsact_count != 0 && !clsact)) {
+		if_freenameindex(links);
+		free(clsact);
+		free(ifindexes);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < clsact_count; i++)
+		ifindexes[i] = clsact[i];
+	count = clsact_count;
+	for (size_t i = 0; i < link_count; i++)
+		if (tcx_programs(links[i].if_index, CLASSIFIER_WORKER_INGRESS, ids) != 0 &&
+			!is_among(clsact, clsact_count, links[i].if_index))
+			ifindexes[count++] = links[i].if_index;
+	if_freenameindex(links);
+	free(clsact);
 	*ret_ifindexes = ifindexes;
 	*ret_count = count;
 	return 0;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The classifier's programs on interfaces: clsact, one filter per hook, at a priority and handle that are ours. What
- * others have on the same hook is left alone. Stateless: the kernel is asked each time. Thread: posternd's only one.
+ * The classifier's programs on interfaces: TCX where the kernel has it (Linux 6.6), else clsact, one filter per hook, at
+ * a priority and handle that are ours. Without a BPF link on purpose: that would end with its pin, and leave the
+ * interface open; so attached, a program stays until its interface goes.
+ *
+ * Order on a hook: TCX programs, of which ours is put first; then clsact's filters, ours at priority 1. What others have
+ * there is left alone. A filter of an earlier posternd's is replaced where it is, without a gap; it moves to TCX when
+ * its interface is made anew. Stateless: the kernel is asked each time. Thread: posternd's only one.
  */
 #ifndef POSTERN_CONTROL_CLASSIFIER_TC_H
 #define POSTERN_CONTROL_CLASSIFIER_TC_H
@@ -29,7 +34,7 @@ int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int pro
 /* Takes whatever is ours off the interface, and its clsact if nobody else uses it. 0 or the first -errno. */
 int classifier_tc_detach(struct nl_sock *netlink, uint32_t ifindex);
 
-/* The interfaces with a clsact, on which alone programs of ours can be. malloc'ed. 0 or -errno. */
+/* The interfaces with a clsact or with TCX programs, on which alone programs of ours can be. malloc'ed. 0 or -errno. */
 int classifier_tc_interfaces(struct nl_sock *netlink, uint32_t **ret_ifindexes, size_t *ret_count);
 
 #endif

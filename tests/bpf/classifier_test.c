@@ -32,6 +32,12 @@ enum {
 	WORKER_COUNT = 3,
 };
 
+/* Of <linux/bpf.h> since Linux 6.6. */
+enum { TCX_INGRESS = 46, TCX_EGRESS = 47 };
+
+/* Set once by main(): the kernel behaves like one that has no TCX. */
+static bool without_tcx;
+
 static const uint8_t worker_mac[6] = {2, 0xaa, 0, 0, 0, 1};
 
 struct fixture {
@@ -160,12 +166,20 @@ static bool worker_entry(uint32_t ifindex, struct worker_value *ret_value)
 	return lookup("workers", &ifindex, ret_value);
 }
 
-/* The program on the hook at our place; 0: none. */
+/* The program on the hook at our place, the first; 0: none. */
 static uint32_t attached(const char *interface, enum bpf_tc_attach_point point)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex(interface), .attach_point = point);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0x5053, .priority = 1);
+	uint32_t ids[8], count = 8;
 
+	if (!without_tcx) {
+		assert_int_equal(bpf_prog_query(hook.ifindex,
+					 (enum bpf_attach_type)(point == BPF_TC_INGRESS ? TCX_INGRESS : TCX_EGRESS), 0,
+					 NULL, ids, &count),
+			0);
+		return count != 0 ? ids[0] : 0;
+	}
 	return bpf_tc_query(&hook, &opts) == 0 ? opts.prog_id : 0;
 }
 
@@ -487,12 +501,27 @@ static void applying_again_changes_nothing(void **state)
 	assert_int_equal(attached("w0", BPF_TC_INGRESS), program);
 }
 
+static void take_off(const char *interface, enum bpf_tc_attach_point point)
+{
+	int fd = bpf_prog_get_fd_by_id(attached(interface, point));
+
+	assert_true(fd >= 0);
+	if (without_tcx)
+		lab_run("tc qdisc del dev %s clsact", interface);
+	else
+		assert_int_equal(
+			bpf_prog_detach2(fd, (int)if_nametoindex(interface), (enum bpf_attach_type)TCX_INGRESS), 0);
+	close(fd);
+	assert_int_equal(attached(interface, point), 0);
+}
+
 static void program_taken_off_by_hand_is_put_back(void **state)
 {
 	struct fixture *fixture = *state;
 
 	apply(fixture, 0);
-	lab_run("tc qdisc del dev w0 clsact && tc qdisc del dev " DEVICE " clsact");
+	take_off("w0", BPF_TC_INGRESS);
+	take_off(DEVICE, BPF_TC_INGRESS);
 	apply(fixture, 0);
 	assert_open(fixture, 0);
 	assert_true(attached(DEVICE, BPF_TC_INGRESS) != 0);
@@ -738,6 +767,10 @@ static void detach_all_leaves_nothing(void **state)
 	assert_int_equal(classifier_detach_all(PIN_DIR, DEVICE, &fixture->problems), STATUS_OK);
 	assert_int_equal(fixture->problems.count, 0);
 	lab_run("! tc qdisc show | grep -q clsact");
+	for (int i = 0; i < WORKER_COUNT; i++) {
+		assert_int_equal(attached(fixture->workers[i].interface, BPF_TC_INGRESS), 0);
+		assert_int_equal(attached(fixture->workers[i].interface, BPF_TC_EGRESS), 0);
+	}
 	lab_run("! ip link show " DEVICE " 2>/dev/null");
 	lab_run("! grep -q " PIN_DIR " /proc/self/mounts");
 	lab_run("test ! -e " PIN_DIR);
@@ -745,9 +778,70 @@ static void detach_all_leaves_nothing(void **state)
 	assert_int_equal(classifier_detach_all(PIN_DIR, DEVICE, &fixture->problems), STATUS_OK);
 }
 
+/* A filter of the time before TCX goes on where it is, replaced without a gap, and nothing of ours comes beside it. */
+static void filter_of_an_earlier_kernel_stays_on_its_hook(void **state)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0x5053, .priority = 1);
+	struct fixture *fixture = *state;
+	uint32_t ids[8], count = 8;
+
+	if (without_tcx)
+		return; /* there every filter is such a one */
+	hook.ifindex = (int)if_nametoindex("w0");
+	lab_run("tc qdisc add dev w0 clsact");
+	opts.prog_fd = pinned("worker_ingress");
+	assert_int_equal(bpf_tc_attach(&hook, &opts), 0);
+	close(opts.prog_fd);
+	reopen(fixture);
+	apply(fixture, 0);
+	assert_int_equal(bpf_prog_query(hook.ifindex, (enum bpf_attach_type)TCX_INGRESS, 0, NULL, ids, &count), 0);
+	assert_int_equal(count, 0);
+	opts.prog_fd = 0;
+	opts.prog_id = opts.flags = 0;
+	assert_int_equal(bpf_tc_query(&hook, &opts), 0);
+	assert_int_equal(opts.prog_id, pinned_program_id("worker_ingress"));
+}
+
+static void program_of_ours_is_first_and_others_on_tcx_are_left_alone(void **state)
+{
+	const struct bpf_insn next[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	enum bpf_attach_type hook = (enum bpf_attach_type)TCX_INGRESS;
+	int ifindex = (int)if_nametoindex("w0"), program_fd;
+	uint32_t ids[8], count = 8, size_bytes;
+	struct bpf_prog_info info = {0};
+	struct fixture *fixture = *state;
+
+	if (without_tcx)
+		return;
+	program_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "GPL", next, 2, NULL);
+	assert_true(program_fd >= 0);
+	assert_int_equal(bpf_prog_attach(program_fd, ifindex, hook, 0), 0);
+	size_bytes = sizeof(info);
+	assert_int_equal(bpf_obj_get_info_by_fd(program_fd, &info, &size_bytes), 0);
+	close(program_fd);
+	apply(fixture, 0);
+	reopen(fixture);
+	apply(fixture, 0);
+	assert_int_equal(bpf_prog_query(ifindex, hook, 0, NULL, ids, &count), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(ids[0], pinned_program_id("worker_ingress"));
+	assert_int_equal(ids[1], info.id);
+	classifier_close(fixture->classifier);
+	fixture->classifier = NULL;
+	assert_int_equal(classifier_detach_all(PIN_DIR, DEVICE, &fixture->problems), STATUS_OK);
+	count = 8;
+	assert_int_equal(bpf_prog_query(ifindex, hook, 0, NULL, ids, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(ids[0], info.id);
+}
+
 #define classifier_unit_test(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
 
-int main(void)
+int main(int argc, char *argv[])
 {
 	const struct CMUnitTest tests[] = {
 		classifier_unit_test(apply_opens_every_worker),
@@ -774,9 +868,14 @@ int main(void)
 		classifier_unit_test(device_of_another_kind_is_refused_and_workers_stay_closed),
 		classifier_unit_test(vxlan_device_that_was_deleted_is_made_again),
 		classifier_unit_test(detach_all_leaves_nothing),
+		classifier_unit_test(filter_of_an_earlier_kernel_stays_on_its_hook),
+		classifier_unit_test(program_of_ours_is_first_and_others_on_tcx_are_left_alone),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	lab_require_root();
+	without_tcx = argc == 2 && strcmp(argv[1], "--without-tcx") == 0;
+	if (without_tcx)
+		lab_forbid_tcx();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
  * Both workers are 10.0.0.5, of two VPCs.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
@@ -560,6 +561,96 @@ static void restart_loses_no_reply(void **state)
 	drain(fixture->worker_fds[0]);
 }
 
+static uint16_t outer_source_port(struct fixture *fixture, uint16_t inner_source_port)
+{
+	struct frame sent = outbound(0, PROTOCOL_UDP), received;
+
+	frame_put16(sent.bytes + ETHERNET_BYTES + IPV4_BYTES, inner_source_port);
+	lab_send(fixture->worker_fds[0], &sent);
+	assert_true(lab_receive(fixture->underlay_fd, &received));
+	return frame_get16(received.bytes + ETHERNET_BYTES + IPV4_BYTES);
+}
+
+/* So that the underlay's ECMP and the gateway's RSS spread flows, and keep the packets of one in order. */
+static void outer_source_port_follows_the_inner_flow(void **state)
+{
+	enum { FLOW_COUNT = 64 };
+	struct fixture *fixture = *state;
+	uint16_t ports[FLOW_COUNT];
+	int distinct = 0;
+
+	for (uint16_t i = 0; i < FLOW_COUNT; i++) {
+		bool seen = false;
+
+		ports[i] = outer_source_port(fixture, (uint16_t)(40000 + i));
+		for (uint16_t j = 0; j < i; j++)
+			seen |= ports[j] == ports[i];
+		distinct += !seen;
+	}
+	assert_true(distinct > FLOW_COUNT * 3 / 4);
+	for (uint16_t i = 0; i < FLOW_COUNT; i++)
+		assert_int_equal(outer_source_port(fixture, (uint16_t)(40000 + i)), ports[i]);
+}
+
+static void outer_destination_is(struct fixture *fixture, uint32_t gateway, uint8_t tos)
+{
+	struct frame sent = outbound(0, PROTOCOL_UDP), received;
+	uint8_t expected[4];
+
+	lab_send(fixture->worker_fds[0], &sent);
+	assert_true(lab_receive(fixture->underlay_fd, &received));
+	frame_put32(expected, gateway);
+	assert_memory_equal(received.bytes + ETHERNET_BYTES + 16, expected, 4);
+	assert_int_equal(received.bytes[ETHERNET_BYTES + 1], tos);
+}
+
+/* Another gateway, and a DSCP that the tunnel bears too: a change of a map, with the same program on the interface. */
+static void workspace_moves_to_another_gateway_by_its_map_alone(void **state)
+{
+	struct classifier_workspace workspaces[WORKER_COUNT] = {
+		{.gateway = STRANGER, .dscp_set = true, .dscp = 46}, {.index = 1, .gateway = GATEWAY}};
+	struct fixture *fixture = *state;
+
+	outer_destination_is(fixture, GATEWAY, 0);
+	assert_int_equal(classifier_apply_workspaces(fixture->classifier, workspaces, WORKER_COUNT, &fixture->problems),
+		STATUS_OK);
+	outer_destination_is(fixture, STRANGER, 46 << 2);
+	workspaces[0] = (struct classifier_workspace){.gateway = GATEWAY};
+	assert_int_equal(classifier_apply_workspaces(fixture->classifier, workspaces, WORKER_COUNT, &fixture->problems),
+		STATUS_OK);
+	outer_destination_is(fixture, GATEWAY, 0);
+}
+
+/* The rules come with the workspace, change without a gap, and leave nothing behind. */
+static void rules_of_a_workspace_are_filled_changed_and_cleared(void **state)
+{
+	const struct policy_rule deny = {.address = REMOTE, .prefix_length_bits = 32, .port_last = UINT16_MAX};
+	struct classifier_workspace workspaces[WORKER_COUNT] = {
+		{.gateway = GATEWAY, .rules = &deny, .rule_count = 1}, {.index = 1, .gateway = GATEWAY}};
+	struct fixture *fixture = *state;
+	struct frame sent = outbound(0, PROTOCOL_UDP), answer;
+	uint64_t before = drops(fixture, WORKER_DROP_DENIED);
+	int map_fd = bpf_obj_get(PIN_DIR "/rules");
+	struct rule_key key;
+
+	assert_true(map_fd >= 0);
+	assert_int_equal(classifier_apply_workspaces(fixture->classifier, workspaces, WORKER_COUNT, &fixture->problems),
+		STATUS_OK);
+	drain(fixture->worker_fds[0]);
+	lab_send(fixture->worker_fds[0], &sent);
+	assert_true(lab_receive(fixture->worker_fds[0], &answer));
+	assert_int_equal(answer.bytes[ETHERNET_BYTES + IPV4_BYTES], 3);
+	assert_int_equal(drops(fixture, WORKER_DROP_DENIED), before + 1);
+	assert_true(lab_is_quiet(fixture->underlay_fd));
+	send_out(fixture, 1);
+	workspaces[0].rule_count = 0;
+	assert_int_equal(classifier_apply_workspaces(fixture->classifier, workspaces, WORKER_COUNT, &fixture->problems),
+		STATUS_OK);
+	send_out(fixture, 0);
+	assert_int_equal(bpf_map_get_next_key(map_fd, NULL, &key), -ENOENT);
+	close(map_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -577,6 +668,9 @@ int main(void)
 		cmocka_unit_test(host_stack_cannot_reach_a_worker),
 		cmocka_unit_test(restart_loses_no_packet_of_a_worker),
 		cmocka_unit_test(restart_loses_no_reply),
+		cmocka_unit_test(outer_source_port_follows_the_inner_flow),
+		cmocka_unit_test(workspace_moves_to_another_gateway_by_its_map_alone),
+		cmocka_unit_test(rules_of_a_workspace_are_filled_changed_and_cleared),
 		cmocka_unit_test(gso_packet_with_partial_checksum_leaves_as_whole_segments),
 	};
 

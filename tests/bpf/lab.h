@@ -20,6 +20,9 @@ void lab_require_root(void);
 /* A fresh network namespace (IPv6 off, so that interfaces are quiet) and mount namespace (with an empty /run). */
 void lab_enter(void);
 
+/* From here on this process' kernel answers to TCX as Linux 6.1 does: it does not know it. */
+void lab_forbid_tcx(void);
+
 /* Runs a command line that must succeed. */
 void lab_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
