@@ -12,6 +12,7 @@ static const struct api_route *const tables[] = {
 	api_hosts_routes,
 	api_workers_routes,
 	api_monitor_routes,
+	api_drains_routes,
 };
 
 const struct api_routes api_routes = {.tables = tables, .count = sizeof(tables) / sizeof(tables[0])};

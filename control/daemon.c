@@ -21,6 +21,7 @@
 #include "control/audit.h"
 #include "control/dataplane_client.h"
 #include "control/gateways.h"
+#include "control/drain_control.h"
 #include "control/health.h"
 #include "control/http_server.h"
 #include "control/metrics.h"
@@ -172,6 +173,7 @@ static struct revision_basis daemon_basis(const struct daemon *daemon)
 		.registered_version = daemon->registrations != NULL ? registrations_version(daemon->registrations) : 0,
 		.shared_pool = desired != NULL ? &desired->shared_pool : &daemon->shared_pool,
 		.in_force = in_force != NULL ? &in_force->shared_pool : NULL,
+		.drains = &daemon->drains,
 		.now_s = daemon_steady_unix_s(daemon),
 		.api.directory = state_api_path(daemon->state),
 	};
@@ -222,6 +224,7 @@ static void daemon_desire(struct daemon *daemon, struct revision *revision)
 	daemon_log_shared_pool(daemon, basis.shared_pool, &revision->shared_pool);
 	revision_release(daemon->config.desired);
 	daemon->config.desired = revision;
+	drains_note(&daemon->drains, revision->model);
 	revision->sequence = ++daemon->config.sequence;
 	daemon_save_shared_pool(daemon);
 }
@@ -469,6 +472,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 	if (gateways_tick(daemon->gateways))
 		apply_host_gateways(daemon);
 	admission_tick(daemon->admission);
+	drain_control_tick(daemon);
 	if (daemon->metrics_problems.count > 0 && daemon->config.desired != NULL)
 		daemon_listen(daemon);
 	api_wait_check(daemon);
@@ -615,6 +619,7 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 		daemon->options.run_dir, daemon->config_path);
 	daemon->watchdog = notify_watchdog_wanted();
 	status = daemon_remember_shared_pool(daemon);
+	drain_control_open(daemon);
 	if (status == STATUS_OK)
 		status = daemon_remember_registrations(daemon, problems);
 	if (status == STATUS_OK)
@@ -673,6 +678,7 @@ void daemon_close(struct daemon *daemon)
 	apply_close(daemon);
 	revision_release(daemon->config.desired);
 	shared_pool_clear(&daemon->shared_pool);
+	drains_clear(&daemon->drains);
 	problems_clear(&daemon->config.errors);
 	problems_clear(&daemon->config.warnings);
 	problems_clear(&daemon->metrics_problems);

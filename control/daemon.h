@@ -18,6 +18,7 @@
 #include "control/announce.h"
 #include "control/classifier.h"
 #include "control/counters_view.h"
+#include "control/drain.h"
 #include "control/drop_monitor.h"
 #include "control/log.h"
 #include "control/revision.h"
@@ -150,6 +151,7 @@ struct daemon {
 	bool shared_pool_unsaved;
 	struct daemon_apply apply;
 	struct daemon_announce announce;
+	struct drains drains; /* control/drain_control.h */
 	struct counters_view counters;
 	struct sessions_view sessions;
 	struct daemon_rates rates;

@@ -101,8 +101,9 @@ static void check_gateway(const struct daemon *daemon, struct problems *reasons)
 {
 	if (!dataplane_client_is_connected(daemon->client)) {
 		problems_add(reasons, "%s",
-			daemon->client != NULL ? dataplane_client_error(daemon->client)
-					       : "no connection to postern-dataplane");
+			daemon->client != NULL && *dataplane_client_error(daemon->client) != '\0'
+				? dataplane_client_error(daemon->client)
+				: "no connection to postern-dataplane");
 	} else {
 		if (!health_dataplane_up(daemon))
 			problems_add(reasons,

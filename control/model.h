@@ -177,8 +177,10 @@ struct model {
 	size_t shared_pool_ip_count;
 	uint32_t shared_pool_ports;    /* of one workspace; a multiple of POLICY_PORT_BLOCK */
 	uint32_t shared_pool_linger_s; /* how long a range drains when its workspace has moved to IPs of its own */
-	const char *file;	       /* where it came from */
-	struct arena *arena;	       /* private: everything that the pointers point at */
+	uint32_t *released_ips; /* what control/drain.h took away from workspaces that have them in their files */
+	size_t released_ip_count;
+	const char *file;    /* where it came from */
+	struct arena *arena; /* private: everything that the pointers point at */
 };
 
 /* What the API wants, beside the files. All zero is nothing. */

@@ -61,8 +61,12 @@ static enum status revision_compile(struct revision *revision, const struct revi
 static enum status revision_derive(struct revision *revision, const struct revision_basis *basis,
 	struct problems *problems, struct problems *warnings)
 {
-	enum status status;
+	enum status status = STATUS_OK;
 
+	if (basis->drains != NULL)
+		status = drains_apply(basis->drains, revision->model, basis->now_s, warnings);
+	if (status != STATUS_OK)
+		return status;
 	revision->text = model_print(revision->model);
 	if (revision->text == NULL)
 		return STATUS_NO_MEMORY;

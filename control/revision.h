@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "control/drain.h"
 #include "control/model.h"
 #include "control/shared_pool.h"
 #include "control/status.h"
@@ -25,6 +26,7 @@ struct revision_basis {
 	const struct shared_pool_table *in_force; /* what the dataplane works by, if that is known; else NULL */
 	struct policy_registered registered;	  /* workers that hosts have told of */
 	uint64_t registered_version;		  /* registrations_version() of them */
+	const struct drains *drains;		  /* laid over what is loaded; NULL: none */
 	uint64_t now_s;				  /* Unix seconds, of a clock that does not jump */
 	struct config_api api;			  /* what the API wants */
 };

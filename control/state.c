@@ -18,7 +18,7 @@
 #include "control/shared_pool_file.h"
 #include "dataplane/contract/run_dir.h"
 
-enum { SHARED_POOL_FILE_SIZE_MAX_BYTES = 64 * 1024 * 1024 };
+enum { SHARED_POOL_FILE_SIZE_MAX_BYTES = 64 * 1024 * 1024, DRAINS_FILE_SIZE_MAX_BYTES = 4 * 1024 * 1024 };
 
 struct index_slot {
 	bool taken;
@@ -40,6 +40,7 @@ struct state {
 static const char generation_name[] = "generation";
 static const char last_good_name[] = "last-good.yaml";
 static const char api_name[] = "api.d";
+static const char drains_name[] = "drains.json";
 static const char indexes_name[] = "workspace-indexes.json";
 static const char shared_pool_name[] = "shared-pool.json";
 static const char gateways_down_name[] = "gateways-down";
@@ -442,6 +443,16 @@ static char *state_read(struct state *state, const char *name, size_t size_max_b
 	bytes[length_bytes] = '\0';
 	*ret_length_bytes = length_bytes;
 	return bytes;
+}
+
+char *state_load_drains(struct state *state, size_t *ret_length_bytes)
+{
+	return state_read(state, drains_name, DRAINS_FILE_SIZE_MAX_BYTES, ret_length_bytes);
+}
+
+enum status state_save_drains(struct state *state, const char *text, struct problems *problems)
+{
+	return state_replace(state, drains_name, text, strlen(text), problems);
 }
 
 enum status state_load_shared_pool(struct state *state, struct shared_pool_table *ret_table, struct problems *warnings)

@@ -15,6 +15,7 @@
 #include "control/status.h"
 #include "control/version.h"
 #include "tools/postern_client.h"
+#include "tools/postern_drain.h"
 #include "tools/postern_gateway.h"
 #include "tools/postern_monitor.h"
 #include "tools/postern_show.h"
@@ -27,6 +28,8 @@ struct arguments {
 	bool json;
 	bool refused;	  /* drops: the destinations, not the reasons */
 	unsigned watch_s; /* 0: once */
+	const char *deadline;
+	bool force, cancel, list;
 	const char *workspace, *egress, *remote, *limit;
 	struct postern_worker_arguments worker; /* its own options only */
 	int operand_count;
@@ -305,6 +308,8 @@ static int command_plan(const struct arguments *arguments)
 	}
 	problems_clear(&warnings);
 	code = running_model(arguments, &old);
+	if (code == EXIT_CODE_OK && !drain_overlay(arguments->run_dir, new))
+		code = EXIT_CODE_FAILED;
 	if (code == EXIT_CODE_OK) {
 		if (plan_make(old, new, &plan) == STATUS_OK) {
 			print_plan(arguments, &plan);
@@ -345,6 +350,28 @@ static int command_reload(const struct arguments *arguments)
 	json_decref(json);
 	free(answer.body);
 	return code;
+}
+
+static int command_drain(const struct arguments *arguments)
+{
+	const struct drain_arguments drain = {
+		.run_dir = arguments->run_dir,
+		.address = arguments->operand_count == 1 ? arguments->operands[0] : NULL,
+		.deadline = arguments->deadline,
+		.force = arguments->force,
+		.cancel = arguments->cancel,
+		.json = arguments->json,
+		.watch_s = arguments->watch_s,
+	};
+	bool changes = arguments->deadline != NULL || arguments->force || arguments->cancel;
+
+	if (arguments->operand_count > 1 ||
+		(arguments->operand_count == 1) == (arguments->list || arguments->watch_s) ||
+		(arguments->operand_count == 0 && changes)) {
+		fprintf(stderr, "usage: postern %s\n", DRAIN_USAGE);
+		return EXIT_CODE_USAGE;
+	}
+	return drain_command(&drain);
 }
 
 static int command_gateway(const struct arguments *arguments)
@@ -388,6 +415,8 @@ static const struct command commands[] = {
 	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
 	{"reload", "reload [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
 		command_reload},
+	{"drain", DRAIN_USAGE, "take an egress IP out of use without cutting its sessions; how far that is",
+		OPERANDS_ANY, command_drain},
 	{"gateway", POSTERN_GATEWAY_USAGE, "the gateways of this worker host; use one no more, or again", OPERANDS_ANY,
 		command_gateway},
 	{"worker", POSTERN_WORKER_USAGE,
@@ -425,6 +454,10 @@ enum {
 	OPTION_EGRESS,
 	OPTION_REMOTE,
 	OPTION_LIMIT,
+	OPTION_DEADLINE,
+	OPTION_FORCE,
+	OPTION_CANCEL,
+	OPTION_LIST,
 	OPTION_REFUSED,
 	OPTION_INTERFACE,
 	OPTION_VPC,
@@ -483,6 +516,10 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 		{"egress", required_argument, NULL, OPTION_EGRESS},
 		{"remote", required_argument, NULL, OPTION_REMOTE},
 		{"limit", required_argument, NULL, OPTION_LIMIT},
+		{"deadline", required_argument, NULL, OPTION_DEADLINE},
+		{"force", no_argument, NULL, OPTION_FORCE},
+		{"cancel", no_argument, NULL, OPTION_CANCEL},
+		{"list", no_argument, NULL, OPTION_LIST},
 		{"refused", no_argument, NULL, OPTION_REFUSED},
 		{"interface", required_argument, NULL, OPTION_INTERFACE},
 		{"vpc", required_argument, NULL, OPTION_VPC},
@@ -523,6 +560,18 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			break;
 		case OPTION_REFUSED:
 			ret_arguments->refused = true;
+			break;
+		case OPTION_DEADLINE:
+			ret_arguments->deadline = optarg;
+			break;
+		case OPTION_FORCE:
+			ret_arguments->force = true;
+			break;
+		case OPTION_CANCEL:
+			ret_arguments->cancel = true;
+			break;
+		case OPTION_LIST:
+			ret_arguments->list = true;
 			break;
 		case OPTION_HELP:
 			print_usage(stdout);

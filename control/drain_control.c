@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/drain_control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/audit.h"
+#include "control/daemon.h"
+#include "control/drain_file.h"
+#include "control/scalar.h"
+#include "control/state.h"
+
+static bool save(struct daemon *daemon, struct problems *problems)
+{
+	char *text = drains_encode(&daemon->drains);
+	enum status status = STATUS_NO_MEMORY;
+
+	if (text != NULL)
+		status = state_save_drains(daemon->state, text, problems);
+	else
+		problems_add(problems, "drains can not be stored: out of memory");
+	free(text);
+	return status == STATUS_OK;
+}
+
+void drain_control_open(struct daemon *daemon)
+{
+	size_t length_bytes = 0;
+	char *text = state_load_drains(daemon->state, &length_bytes);
+	const char *why = NULL;
+
+	if (text != NULL)
+		why = drains_decode(text, length_bytes, &daemon->drains);
+	else if (errno != ENOENT)
+		why = strerror(errno);
+	if (why != NULL)
+		log_warning(&daemon->log,
+			"the list of drains can not be used, so addresses that were draining are in use again as the "
+			"files say: %s",
+			why);
+	free(text);
+}
+
+/* ---- counting ---- */
+
+struct counting {
+	struct drains *drains;
+};
+
+static bool is_wanted(const struct session *session, void *context)
+{
+	const struct counting *counting = context;
+
+	return drains_find(counting->drains, session->egress_address) != NULL;
+}
+
+static bool count_one(const struct session *session, void *context)
+{
+	const struct counting *counting = context;
+	struct drain *drain = drains_find(counting->drains, session->egress_address);
+
+	if (drain != NULL)
+		drain->sessions++;
+	return true;
+}
+
+/* New sessions end with the acknowledged policy in which the address drains: only then a count means something. */
+static bool drains_in_force(const struct daemon *daemon, const struct drain *drain)
+{
+	const struct revision *in_force = daemon->apply.in_force;
+
+	if (in_force == NULL || in_force != daemon->config.desired || daemon->sessions.fd < 0)
+		return false;
+	for (size_t i = 0; i < in_force->model->workspace_count; i++) {
+		const struct model_workspace *workspace = &in_force->model->workspaces[i];
+
+		if (strcmp(workspace->id, drain->workspace) != 0)
+			continue;
+		for (size_t j = 0; j < workspace->draining_ip_count; j++) {
+			if (workspace->draining_ips[j] == drain->address)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void count_sessions(struct daemon *daemon)
+{
+	struct counting counting = {.drains = &daemon->drains};
+	bool any = false, complete;
+
+	for (size_t i = 0; i < daemon->drains.count; i++) {
+		struct drain *drain = &daemon->drains.entries[i];
+
+		drain->counted = drain->state == DRAIN_DRAINING && drains_in_force(daemon, drain);
+		drain->sessions = 0;
+		any = any || drain->counted;
+	}
+	if (!any)
+		return;
+	complete = sessions_view_scan(&daemon->sessions, is_wanted, count_one, &counting);
+	for (size_t i = 0; i < daemon->drains.count && !complete; i++)
+		daemon->drains.entries[i].counted = false;
+}
+
+/* ---- events ---- */
+
+static void log_released(const struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->drains.count; i++) {
+		const struct drain *drain = &daemon->drains.entries[i];
+		char address[SCALAR_SIZE_BYTES];
+
+		if (drain->state != DRAIN_RELEASED || drain->released_s != daemon_steady_unix_s(daemon))
+			continue;
+		scalar_format_ipv4(drain->address, address);
+		log_info(&daemon->log, "egress IP %s of workspace %s is drained and released, in quarantine for %d s%s",
+			address, drain->workspace, DRAIN_QUARANTINE_S,
+			drain->cut ? "; sessions that were left are cut" : "");
+	}
+}
+
+static void store_and_reload(struct daemon *daemon)
+{
+	struct problems problems = {0};
+
+	if (!save(daemon, &problems)) {
+		daemon->apply.reconcile_errors++;
+		log_problems(&daemon->log, LOG_LEVEL_ERROR, &problems);
+	}
+	problems_clear(&problems);
+	daemon_reload(daemon);
+}
+
+void drain_control_tick(struct daemon *daemon)
+{
+	uint64_t now_s = daemon_steady_unix_s(daemon);
+
+	if (daemon->drains.count == 0 || daemon->config.desired == NULL)
+		return;
+	if (now_s % DRAIN_COUNT_INTERVAL_TICKS == 0)
+		count_sessions(daemon);
+	/* While the files are bad nothing could be laid out anew. */
+	if (!daemon->config.file_valid || !drains_step(&daemon->drains, now_s))
+		return;
+	log_released(daemon);
+	store_and_reload(daemon);
+}
+
+/* Whose own address it is; NULL: nobody's. */
+static const struct model_workspace *owner_of(const struct daemon *daemon, uint32_t address)
+{
+	const struct model *model = daemon->config.desired != NULL ? daemon->config.desired->model : NULL;
+
+	for (size_t i = 0; model != NULL && i < model->workspace_count; i++) {
+		const struct model_workspace *workspace = &model->workspaces[i];
+
+		for (size_t j = 0; j < workspace->egress_ip_count; j++) {
+			if (workspace->egress_ips[j] == address)
+				return workspace;
+		}
+		for (size_t j = 0; j < workspace->draining_ip_count; j++) {
+			if (workspace->draining_ips[j] == address)
+				return workspace;
+		}
+	}
+	return NULL;
+}
+
+static json_t *known_json(const struct daemon *daemon, uint32_t address)
+{
+	const struct drain *drain = drains_find(&daemon->drains, address);
+
+	return drain != NULL ? drain_json(drain, daemon_steady_unix_s(daemon)) : NULL;
+}
+
+static void write_audit(
+	const struct daemon *daemon, const char *who, const char *verb, uint32_t address, json_t *before)
+{
+	char what[96], text[SCALAR_SIZE_BYTES];
+
+	scalar_format_ipv4(address, text);
+	snprintf(what, sizeof(what), "%s /v1/drains/%s", verb, text);
+	audit_write(daemon->audit, who, what, before, known_json(daemon, address));
+}
+
+/* What was there before, should the new state not reach the disk. False: no memory. */
+static bool keep_copy(const struct drains *drains, struct drains *ret_copy)
+{
+	ret_copy->entries = malloc((drains->count + 1) * sizeof(*drains->entries));
+	if (ret_copy->entries == NULL)
+		return false;
+	if (drains->count > 0)
+		memcpy(ret_copy->entries, drains->entries, drains->count * sizeof(*drains->entries));
+	ret_copy->count = drains->count;
+	return true;
+}
+
+/* Stores; or takes everything back. Takes the copy. */
+static enum status commit(struct daemon *daemon, struct drains *before, struct problems *problems)
+{
+	if (save(daemon, problems)) {
+		drains_clear(before);
+		daemon_reload(daemon);
+		return STATUS_OK;
+	}
+	drains_clear(&daemon->drains);
+	daemon->drains = *before;
+	return STATUS_SYSTEM;
+}
+
+enum status drain_control_begin(struct daemon *daemon, uint32_t address, uint64_t deadline_s, bool force,
+	const char *who, struct problems *problems)
+{
+	const struct drain *known = drains_find(&daemon->drains, address);
+	const struct model_workspace *owner = owner_of(daemon, address);
+	uint64_t now_s = daemon_steady_unix_s(daemon);
+	char text[SCALAR_SIZE_BYTES];
+	struct drains before;
+	struct drain *drain;
+	json_t *was;
+	enum status status;
+
+	if (owner == NULL) {
+		scalar_format_ipv4(address, text);
+		problems_add(problems,
+			known != NULL ? "%s is released already; `postern drain %s --cancel` takes it back into use"
+				      : "%s is no workspace's own egress IP; `postern workspaces` lists them",
+			text, text);
+		return STATUS_INVALID;
+	}
+	if (!daemon->config.file_valid) {
+		problems_add(problems, "the configuration's files are not valid: mend them first (`postern status`)");
+		return STATUS_INVALID;
+	}
+	if (!keep_copy(&daemon->drains, &before))
+		return STATUS_NO_MEMORY;
+	was = known_json(daemon, address);
+	status = drains_begin(&daemon->drains, address, owner->id, now_s, deadline_s ? now_s + deadline_s : 0, &drain);
+	if (status != STATUS_OK) {
+		problems_add(problems, "%d addresses drain already: wait for some", DRAIN_COUNT_MAX);
+		drains_clear(&before);
+		json_decref(was);
+		return status;
+	}
+	if (force)
+		drain_release(drain, now_s);
+	status = commit(daemon, &before, problems);
+	if (status == STATUS_OK)
+		write_audit(daemon, who, "PUT", address, was);
+	else
+		json_decref(was);
+	return status;
+}
+
+enum status drain_control_cancel(struct daemon *daemon, uint32_t address, const char *who, struct problems *problems)
+{
+	char text[SCALAR_SIZE_BYTES];
+	struct drains before;
+	json_t *was;
+	enum status status;
+
+	if (drains_find(&daemon->drains, address) == NULL) {
+		scalar_format_ipv4(address, text);
+		problems_add(problems, "%s does not drain; `postern drain --list` lists what does", text);
+		return STATUS_INVALID;
+	}
+	if (!keep_copy(&daemon->drains, &before))
+		return STATUS_NO_MEMORY;
+	was = known_json(daemon, address);
+	drains_cancel(&daemon->drains, address);
+	status = commit(daemon, &before, problems);
+	if (status == STATUS_OK)
+		write_audit(daemon, who, "DELETE", address, was);
+	else
+		json_decref(was);
+	return status;
+}
