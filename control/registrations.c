@@ -197,10 +197,12 @@ static void forget_all(struct registrations *registrations)
 		host->count = 0;
 }
 
-/* Incarnations go on above the clock too, so that those of a table that was lost do not come again. */
+/* Incarnations go on from the clock, so that those of a table that was lost do not come again: it gave less than one a
+ * nanosecond. */
 static enum status begin_table(struct registrations *registrations)
 {
 	struct timespec now;
+	uint64_t now_ns;
 	unsigned char random[16];
 
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
@@ -208,8 +210,9 @@ static enum status begin_table(struct registrations *registrations)
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(registrations->name + 2 * i, 3, "%02x", random[i]);
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (registrations->last_incarnation < (uint64_t)now.tv_sec * 1000000)
-		registrations->last_incarnation = (uint64_t)now.tv_sec * 1000000;
+	now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	if (registrations->last_incarnation < now_ns)
+		registrations->last_incarnation = now_ns;
 	record_name(registrations);
 	return STATUS_OK;
 }

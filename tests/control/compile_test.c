@@ -157,6 +157,42 @@ static void workspace_on_the_shared_pool_has_its_range(void **state)
 	free(block);
 }
 
+/* Beside those that the file lists; whose VPC or address is not there is left out. */
+static void registered_workers_are_compiled_where_their_vpc_has_them(void **state)
+{
+	static const char listing[] = CHECK_GATEWAY
+		"workspaces:\n"
+		"  - { id: acme, vpcs: [ { id: main, vni: 7001, cidrs: [10.0.0.0/16], workers: [ { ip: 10.0.0.5 } ] } "
+		"], "
+		"egress: { ips: [203.0.113.10] } }\n"
+		"  - { id: globex, vpcs: [ { id: main, vni: 7002, cidrs: [10.0.0.0/16] } ], egress: { ips: "
+		"[203.0.113.20] } }\n";
+	static const struct model_registered_worker registered[] = {
+		{.vni = 7002, .address = 0x0a000005, .vtep = 0x0a640002, .incarnation = 77},
+		{.vni = 7001, .address = 0x0a000005, .vtep = 0x0a640002, .incarnation = 78}, /* listed */
+		{.vni = 7002, .address = 0x0a010005, .vtep = 0x0a640002, .incarnation = 79}, /* outside */
+		{.vni = 7003, .address = 0x0a000005, .vtep = 0x0a640002, .incarnation = 80}, /* no such VPC */
+	};
+	const struct policy_registered all = {.workers = registered, .count = 4};
+	const struct shared_pool_table empty = {0};
+	struct problems problems = {0};
+	struct model *model = check_load(listing);
+	const struct policy_worker *workers;
+	void *block = NULL;
+	size_t size_bytes = 0;
+
+	assert_int_equal(policy_compile(model, &empty, &all, 42, &block, &size_bytes, &problems), STATUS_OK);
+	workers = table(block, POLICY_WORKERS, 2, sizeof(*workers));
+	assert_int_equal(workers[0].vpc_index, 0);
+	assert_int_equal(workers[0].incarnation, 0);
+	assert_int_equal(workers[1].vpc_index, 1);
+	assert_int_equal(workers[1].address, 0x0a000005);
+	assert_int_equal(workers[1].vtep, 0x0a640002);
+	assert_int_equal(workers[1].incarnation, 77);
+	free(block);
+	model_free(model);
+}
+
 /* Fail closed. */
 static void workspace_without_a_range_has_no_egress_ip(void **state)
 {
@@ -307,6 +343,7 @@ int main(void)
 		cmocka_unit_test(header_says_what_the_gateway_is),
 		cmocka_unit_test(workspace_owns_its_ranges),
 		cmocka_unit_test(workspace_on_the_shared_pool_has_its_range),
+		cmocka_unit_test(registered_workers_are_compiled_where_their_vpc_has_them),
 		cmocka_unit_test(workspace_without_a_range_has_no_egress_ip),
 		cmocka_unit_test(workspace_that_leaves_the_pool_drains_its_range_and_then_has_it_no_more),
 		cmocka_unit_test(vpc_owns_its_cidrs_and_workers),
