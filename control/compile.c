@@ -213,6 +213,8 @@ static void compile_workspace(struct compiler *compiler, const struct model_work
 	record->mapping_udp = workspace->mapping_udp;
 	record->timers = workspace->timers;
 	record->limits = workspace->limits;
+	if (record->limits.sessions_guaranteed == 0)
+		record->limits.sessions_guaranteed = POLICY_GUARANTEED_SHARE;
 	compile_ips(compiler, workspace->egress_ips, workspace->egress_ip_count, workspace_index, POLICY_EGRESS_ACTIVE);
 	compile_ips(compiler, workspace->draining_ips, workspace->draining_ip_count, workspace_index,
 		POLICY_EGRESS_DRAINING);

@@ -125,11 +125,13 @@ static const struct field announce_fields[] = {
 		.type = FIELD_BOOL,
 		.default_text = "false",
 		VALUE(struct model_announce, draining),
-		.doc = "Whether the gateway as a whole is to lose its traffic: true withdraws all routes, and everything "
+		.doc = "Whether the gateway as a whole is to lose its traffic: true withdraws all routes, and "
+		       "everything "
 		       "else goes on."},
 };
 SECTION(announce_section, "gateway.announce", announce_fields, struct model_announce, FIELD_NOWHERE,
-	"Present: each egress IP in force is a route of the kernel (blackhole, protocol 133, metric 133), for BIRD or FRR "
+	"Present: each egress IP in force is a route of the kernel (blackhole, protocol 133, metric 133), for BIRD or "
+	"FRR "
 	"to redistribute. The routes go when the gateway does not serve.");
 
 static const struct field gateway_fields[] = {
@@ -335,17 +337,18 @@ static const struct field limit_fields[] = {
 		RANGE(0, UINT32_MAX),
 		.default_text = "0",
 		VALUE(struct model_workspace, limits.sessions_guaranteed),
-		.doc = "Sessions that are kept free for the workspace, whatever the others do; at most sessions."},
+		.doc = "Sessions that are kept free for the workspace, whatever the others do; at most sessions. 0 "
+		       "means an equal share of half of the table."},
 	{.key = "half_open",
 		.type = FIELD_COUNT,
 		RANGE(0, UINT32_MAX),
-		.default_text = "0",
+		.default_text = "16Ki",
 		VALUE(struct model_workspace, limits.half_open),
 		.doc = "TCP sessions whose handshake is not complete."},
 	{.key = "new_sessions_per_second",
 		.type = FIELD_COUNT,
 		RANGE(0, UINT32_MAX),
-		.default_text = "0",
+		.default_text = "20000",
 		VALUE(struct model_workspace, limits.new_sessions_per_second),
 		.doc = "New sessions per second."},
 	{.key = "packets_per_second",
@@ -375,7 +378,7 @@ static const struct field limit_fields[] = {
 	{.key = "worker", MAP_INLINE(worker_limits_section), .default_text = "", .doc = "The limits of each worker."},
 };
 SECTION(limits_section, "workspaces[].limits", limit_fields, struct model_workspace, FIELD_NOWHERE,
-	"What the workspace may use at most; 0 means no limit of its own.");
+	"What the workspace may use at most; 0 means no limit of its own. The defaults are for one tenant among many.");
 
 static const struct field rule_fields[] = {
 	{.key = "action",

@@ -90,10 +90,17 @@ struct policy_timers {
 	uint32_t icmp_s;	    /* RFC 5508 REQ-2: 60 */
 };
 
+/*
+ * All who say so share half of the table equally, less what is guaranteed to others in numbers: so that whatever one
+ * workspace does, each other one has some sessions, and half of the table is still there to be borrowed.
+ */
+#define POLICY_GUARANTEED_SHARE UINT32_MAX
+
 /* 0 means no limit of its own (the table's size is the limit). "worker_": of one worker, by (VPC, inside address). */
 struct policy_limits {
 	uint32_t sessions;
-	uint32_t sessions_guaranteed; /* a floor: kept free for the workspace whatever the others do */
+	uint32_t sessions_guaranteed; /* a floor: kept free for the workspace whatever the others do;
+					 POLICY_GUARANTEED_SHARE */
 	uint32_t half_open;	      /* TCP sessions before their handshake is complete */
 	uint32_t new_sessions_per_second;
 	uint32_t packets_per_second;

@@ -311,7 +311,10 @@ static void fill_the_rest(struct build *build, const struct identities *identiti
 	for (uint32_t i = 0; i < snapshot_count(snapshot, POLICY_WORKSPACES); i++) {
 		const uint32_t slot = build->slots.workspaces[i];
 		fill_workspace(&tables->workspaces[slot], &workspaces[i], identities->workspaces[slot].born);
-		tables->any_guaranteed |= workspaces[i].limits.sessions_guaranteed != 0;
+		const uint32_t guaranteed = workspaces[i].limits.sessions_guaranteed;
+		tables->any_guaranteed |= guaranteed != 0;
+		tables->share_count += guaranteed == POLICY_GUARANTEED_SHARE;
+		tables->guaranteed_sum += guaranteed != POLICY_GUARANTEED_SHARE ? guaranteed : 0;
 		tables->tallied_count += tables->workspaces[slot].tallied;
 	}
 	const struct policy_rule *rules = snapshot_table(snapshot, POLICY_RULES);

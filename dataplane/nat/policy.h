@@ -123,7 +123,9 @@ struct policy_tables {
 	struct policy_rule *rules;
 	uint32_t vpc_mask, egress_mask, block_mask, worker_mask; /* of the hashes */
 	bool any_guaranteed;
-	uint32_t tallied_count; /* workspaces with a limit of one worker or one remote */
+	uint32_t share_count;	 /* workspaces that are guaranteed an equal share */
+	uint64_t guaranteed_sum; /* of those that are guaranteed a number */
+	uint32_t tallied_count;	 /* workspaces with a limit of one worker or one remote */
 };
 
 static inline const struct table_vpc *policy_vpc(const struct policy_tables *policy, uint32_t vni)

@@ -109,6 +109,15 @@ struct packet *nat_take(struct nat_shard *shard)
 	return shard->given[shard->given_tail++ % GIVEN_SIZE];
 }
 
+/* Sessions of all shards that a workspace is guaranteed when it says POLICY_GUARANTEED_SHARE. */
+static uint32_t guaranteed_share(const struct nat_shard *shard, const struct policy_tables *policy)
+{
+	const uint64_t half = (uint64_t)shard->sessions_max * shard->shard_count / 2;
+	if (policy->share_count == 0 || policy->guaranteed_sum >= half)
+		return 0;
+	return (uint32_t)((half - policy->guaranteed_sum) / policy->share_count);
+}
+
 void shard_guarantees(struct nat_shard *shard, const struct policy_tables *policy)
 {
 	if (LIKELY(shard->limits_sequence == policy->sequence))
@@ -119,9 +128,15 @@ void shard_guarantees(struct nat_shard *shard, const struct policy_tables *polic
 		return;
 	shard->any_guaranteed = policy->any_guaranteed;
 	shard->guaranteed_unused = 0;
+	const uint32_t share = guaranteed_share(shard, policy);
 	for (uint32_t slot = 0; slot < WORKSPACE_COUNT_MAX; slot++) {
 		struct shard_workspace *workspace = &shard->workspaces[slot];
-		workspace->guaranteed = policy->workspaces[slot].guaranteed / shard->shard_count;
+		uint32_t guaranteed = policy->workspaces[slot].guaranteed;
+		if (guaranteed == POLICY_GUARANTEED_SHARE)
+			guaranteed = share < policy->workspaces[slot].sessions_max
+					     ? share
+					     : policy->workspaces[slot].sessions_max;
+		workspace->guaranteed = guaranteed / shard->shard_count;
 		if (workspace->guaranteed > workspace->sessions)
 			shard->guaranteed_unused += workspace->guaranteed - workspace->sessions;
 	}

@@ -111,6 +111,9 @@ static void workspace_owns_its_ranges(void **state)
 	assert_int_equal(workspaces[0].timers.udp_s, 120);
 	assert_int_equal(workspaces[0].limits.sessions, 65536);
 	assert_int_equal(workspaces[0].limits.sessions_guaranteed, 1);
+	assert_int_equal(workspaces[1].limits.sessions_guaranteed, POLICY_GUARANTEED_SHARE); /* says nothing */
+	assert_int_equal(workspaces[1].limits.half_open, 16384);
+	assert_int_equal(workspaces[1].limits.new_sessions_per_second, 20000);
 	assert_int_equal(workspaces[0].limits.half_open, 2);
 	assert_int_equal(workspaces[0].limits.new_sessions_per_second, 3);
 	assert_int_equal(workspaces[0].limits.packets_per_second, 4);

@@ -328,6 +328,28 @@ static void p7_guaranteed_sessions_are_there_whatever_the_others_do(void **state
 	fixture_free(fixture);
 }
 
+/* As posternd compiles a workspace that says nothing. */
+static void p7_by_default_no_workspace_can_take_the_whole_table(void **state)
+{
+	(void)state;
+	struct fixture *fixture = fixture_new(1024);
+	for (unsigned i = 0; i < 2; i++)
+		fixture->draft.workspaces[i].limits.sessions_guaranteed = POLICY_GUARANTEED_SHARE;
+	fixture_apply(fixture);
+	struct description noisy = packet_to(REMOTE, 1000, 443, PROTOCOL_UDP);
+	struct description quiet = noisy;
+	quiet.vni = VNI_GLOBEX;
+	assert_int_equal(opened(fixture, noisy, 2000), 1024 - 256); /* a quarter each, half for both */
+	assert_int_equal(opened(fixture, quiet, 300), 256);
+	fixture_pass(fixture, 320 * SECOND_NS);
+	/* What is guaranteed in numbers comes first; a share is never more than the workspace may have. */
+	fixture->draft.workspaces[0].limits.sessions = 100;
+	fixture->draft.workspaces[1].limits.sessions_guaranteed = 312;
+	fixture_apply(fixture);
+	assert_int_equal(opened(fixture, quiet, 2000), 1024 - 100);
+	fixture_free(fixture);
+}
+
 static void p7_tallies_of_one_workspace_leave_room_for_the_others(void **state)
 {
 	struct fixture *fixture = *state;
@@ -567,6 +589,7 @@ int main(void)
 		TEST(overlapping_port_ranges_are_refused),
 		TEST(limits_of_one_worker_spare_the_other_workers),
 		cmocka_unit_test(p7_guaranteed_sessions_are_there_whatever_the_others_do),
+		cmocka_unit_test(p7_by_default_no_workspace_can_take_the_whole_table),
 		TEST(p7_tallies_of_one_workspace_leave_room_for_the_others),
 		TEST(an_idle_end_resets_both_ends_if_asked),
 		TEST(a_stopped_workers_sessions_end_at_once_with_a_reset_if_asked),
