@@ -36,6 +36,7 @@ static bool run(const struct scenario *scenario, const struct options *options, 
 		[SCENARIO_FILL] = run_fill,
 		[SCENARIO_EXPIRY] = run_expiry,
 		[SCENARIO_SWAP] = run_swap,
+		[SCENARIO_BPF] = run_bpf,
 		[SCENARIO_FLOOD] = run_flood,
 	};
 

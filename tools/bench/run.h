@@ -43,6 +43,7 @@ bool run_setup(const struct scenario *scenario, const struct options *options, s
 bool run_fill(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 bool run_expiry(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 bool run_swap(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
+bool run_bpf(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 bool run_flood(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 
 #endif

@@ -48,6 +48,12 @@ const struct scenario scenarios[] = {
 	FILL("fill-99", 0.99, "99 % of the ports taken"),
 	FILL("fill-99.9", 0.999, "99.9 % of the ports taken"),
 	{
+		.name = "bpf",
+		.text = "the BPF programs in the kernel, and their path beside tc mirred; needs root",
+		.kind = SCENARIO_BPF,
+		.by_request_only = true,
+	},
+	{
 		.name = "expiry-1m",
 		.text = "a million idle sessions end while 65,536 work",
 		.kind = SCENARIO_EXPIRY,

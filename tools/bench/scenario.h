@@ -12,6 +12,7 @@ enum scenario_kind {
 	SCENARIO_FILL,	 /* the same, with that many ports taken towards one remote */
 	SCENARIO_EXPIRY, /* idle sessions end while others work */
 	SCENARIO_SWAP,	 /* policies are swapped while sessions work */
+	SCENARIO_BPF,	 /* the BPF programs, in the kernel */
 	SCENARIO_FLOOD,	 /* one workspace opens sessions as fast as it can while others work */
 };
 
