@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A new session: may this packet open one, and if so, with which egress address
- * and port? */
+#include "dataplane/nat/create.h"
+
 #include "dataplane/nat/bytes.h"
 #include "dataplane/nat/limits.h"
 #include "dataplane/nat/ports.h"
@@ -121,47 +121,87 @@ static bool joinable(const struct nat_shard *shard, const struct packet *packet,
 	       egress->state == POLICY_EGRESS_ACTIVE && ports_shareable(shard, request, leader);
 }
 
-static enum drop_reason insert(struct nat_shard *shard, const struct batch *batch, struct packet *packet,
-	const struct table_workspace *workspace, struct session *prototype)
+static struct ports_request request_of(
+	const struct nat_shard *shard, const struct batch *batch, const struct packet *packet)
 {
+	const struct table_workspace *workspace = &batch->policy->workspaces[packet->workspace_slot];
 	const enum policy_mapping mapping = policy_mapping_of(workspace, packet->protocol);
-	enum session_ring ring = SESSION_RING_NONE;
-	uint32_t leader = INDEX_NONE;
-	struct ports_request request = {
+	const bool dependent = mapping == POLICY_MAPPING_ENDPOINT_DEPENDENT;
+	const uint16_t remote_port = packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port;
+	return (struct ports_request){
 		.policy = batch->policy,
 		.workspace = workspace,
 		.inside_address = packet->source,
 		.vni = packet->vni,
 		.protocol = packet->protocol,
+		.remote_address = dependent ? packet->destination : 0,
+		.remote_port = dependent ? remote_port : 0,
 		.mixed = session_kinds_mixed(shard, packet->workspace_slot, mapping, packet->protocol),
-		.towards_address = prototype->remote_address,
-		.towards_port = prototype->remote_port,
+		.towards_address = packet->destination,
+		.towards_port = remote_port,
 	};
-	if (mapping == POLICY_MAPPING_ENDPOINT_INDEPENDENT) {
-		ring = SESSION_RING_NEW;
-		leader =
-			session_find_mapping(shard, packet->source, packet->source_port, packet->vni, packet->protocol);
-	} else {
-		request.remote_address = prototype->remote_address;
-		request.remote_port = prototype->remote_port;
+}
+
+static struct hash_key mapping_key(const struct packet *packet)
+{
+	return session_key_mapping(packet->source, packet->source_port, packet->vni, packet->protocol);
+}
+
+void create_foresee(struct nat_shard *shard, const struct batch *batch, struct create_hint hints[])
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		const struct packet *packet = batch->live[i];
+		struct create_hint *hint = &hints[i];
+		hint->foreseen = false;
+		if (LIKELY(packet->session_index != INDEX_NONE) || packet->kind != PACKET_KIND_SESSION ||
+			packet->in_port != PORT_INSIDE)
+			continue;
+		const struct table_workspace *workspace = &batch->policy->workspaces[packet->workspace_slot];
+		if (opens(packet, workspace) != DROP_NONE ||
+			shard->workspaces[packet->workspace_slot].sessions >= workspace->sessions_max)
+			continue;
+		const struct ports_request request = request_of(shard, batch, packet);
+		if (request.remote_address == 0) {
+			hint->mapping_hash = hash_one(&shard->secret, mapping_key(packet));
+			index_prefetch(&shard->inside, hint->mapping_hash);
+		}
+		hint->ports = ports_foresee(shard, &request);
+		hint->foreseen = true;
 	}
-	if (leader != INDEX_NONE)
-		ring = joinable(shard, packet, &request, &shard->sessions[leader]) ? SESSION_RING_JOIN
-										   : SESSION_RING_SUPERSEDE;
-	if (ring == SESSION_RING_JOIN) {
-		prototype->egress_address = shard->sessions[leader].egress_address;
-		prototype->egress_slot = shard->sessions[leader].egress_slot;
-		prototype->egress_port = shard->sessions[leader].egress_port;
+}
+
+static enum drop_reason insert(struct nat_shard *shard, const struct batch *batch, struct packet *packet,
+	const struct create_hint *hint, struct session *prototype)
+{
+	const struct table_workspace *workspace = &batch->policy->workspaces[packet->workspace_slot];
+	const struct ports_request request = request_of(shard, batch, packet);
+	struct session_entry entry = {
+		.ring = SESSION_RING_NONE, .leader = INDEX_NONE, .inside_hash = hint->inside_hash};
+	if (policy_mapping_of(workspace, packet->protocol) == POLICY_MAPPING_ENDPOINT_INDEPENDENT) {
+		const struct hash_key key = mapping_key(packet);
+		entry.ring = SESSION_RING_NEW;
+		entry.mapping_hash = hint->foreseen ? hint->mapping_hash : hash_one(&shard->secret, key);
+		entry.leader = session_find_mapping(shard, key, entry.mapping_hash);
+	}
+	if (entry.leader != INDEX_NONE)
+		entry.ring = joinable(shard, packet, &request, &shard->sessions[entry.leader]) ? SESSION_RING_JOIN
+											       : SESSION_RING_SUPERSEDE;
+	if (entry.ring == SESSION_RING_JOIN) {
+		prototype->egress_address = shard->sessions[entry.leader].egress_address;
+		prototype->egress_slot = shard->sessions[entry.leader].egress_slot;
+		prototype->egress_port = shard->sessions[entry.leader].egress_port;
 	} else {
 		struct ports_choice choice;
-		const enum ports_result result = ports_allocate(shard, &request, &choice);
+		const enum ports_result result =
+			ports_allocate(shard, &request, hint->foreseen ? &hint->ports : NULL, &choice);
 		if (result != PORTS_OK)
 			return result == PORTS_NO_EGRESS_IP ? DROP_NO_EGRESS_IP : DROP_PORTS_EXHAUSTED;
 		prototype->egress_address = choice.egress_address;
 		prototype->egress_slot = choice.egress_slot;
 		prototype->egress_port = choice.port;
+		entry.outside_hash = choice.hash;
 	}
-	packet->session_index = session_create(shard, prototype, ring, leader, batch->policy->sequence);
+	packet->session_index = session_create(shard, prototype, &entry, batch->policy->sequence);
 	return packet->session_index != INDEX_NONE ? DROP_NONE : DROP_SESSIONS_EXHAUSTED;
 }
 
@@ -180,8 +220,9 @@ static uint8_t first_state(uint8_t protocol)
 }
 
 static enum drop_reason create(struct nat_shard *shard, const struct batch *batch, struct packet *packet,
-	const struct table_workspace *workspace, struct session *prototype)
+	const struct create_hint *hint, struct session *prototype)
 {
+	const struct table_workspace *workspace = &batch->policy->workspaces[packet->workspace_slot];
 	bool hairpin = false;
 	enum drop_reason reason = opens(packet, workspace);
 	if (reason == DROP_NONE)
@@ -195,21 +236,21 @@ static enum drop_reason create(struct nat_shard *shard, const struct batch *batc
 	if (hairpin)
 		prototype->flags |= SESSION_HAIRPIN;
 	if (LIKELY(!workspace->tallied))
-		return insert(shard, batch, packet, workspace, prototype);
+		return insert(shard, batch, packet, hint, prototype);
 	struct tally *tallies[2];
 	prototype->flags |= SESSION_TALLIED;
 	reason = within_tallies(shard, workspace, packet, tallies);
 	if (reason == DROP_NONE)
-		reason = insert(shard, batch, packet, workspace, prototype);
+		reason = insert(shard, batch, packet, hint, prototype);
 	for (unsigned i = 0; i < 2; i++)
 		if (tallies[i] != NULL)
 			tally_put(shard, tallies[i]);
 	return reason;
 }
 
-enum drop_reason create_session(struct nat_shard *shard, const struct batch *batch, struct packet *packet)
+enum drop_reason create_session(
+	struct nat_shard *shard, const struct batch *batch, struct packet *packet, const struct create_hint *hint)
 {
-	const struct table_workspace *workspace = &batch->policy->workspaces[packet->workspace_slot];
 	const bool udp = packet->protocol == PROTOCOL_UDP;
 	struct session prototype = {
 		.inside_address = packet->source,
@@ -222,7 +263,7 @@ enum drop_reason create_session(struct nat_shard *shard, const struct batch *bat
 		.vtep = packet->vtep,
 		.workspace_slot = packet->workspace_slot,
 	};
-	const enum drop_reason reason = create(shard, batch, packet, workspace, &prototype);
+	const enum drop_reason reason = create(shard, batch, packet, hint, &prototype);
 	if (reason != DROP_NONE && reason != DROP_TCP_NOT_SYN && reason != DROP_NO_SESSION) {
 		shard->counters->workspaces[packet->workspace_slot].sessions_refused++;
 		refusal_note(shard, packet, reason);

@@ -52,7 +52,6 @@ static const struct index *index_of(const struct nat_shard *shard, const struct 
 /* What the passes over a batch hand on to each other. */
 struct lookup {
 	struct hash_key keys[NAT_BATCH_MAX];
-	uint64_t hashes[NAT_BATCH_MAX];
 	uint32_t first[NAT_BATCH_MAX];	  /* candidate sessions */
 	uint8_t elsewhere[NAT_BATCH_MAX]; /* whose home line names none, but has sent entries to the other line */
 	uint32_t elsewhere_count;
@@ -64,17 +63,17 @@ static void candidates(const struct nat_shard *shard, const struct batch *batch,
 	for (uint32_t i = 0; i < batch->count; i++) {
 		const struct index *index = index_of(shard, batch->live[i]);
 		bool overflow = false;
-		lookup->first[i] = index_first(index, lookup->hashes[i], &overflow);
+		lookup->first[i] = index_first(index, batch->hashes[i], &overflow);
 		if (LIKELY(lookup->first[i] != INDEX_NONE)) {
 			__builtin_prefetch(&shard->sessions[lookup->first[i]], 1);
 		} else if (overflow) {
-			__builtin_prefetch(index_second_line(index, lookup->hashes[i]));
+			__builtin_prefetch(index_second_line(index, batch->hashes[i]));
 			lookup->elsewhere[lookup->elsewhere_count++] = (uint8_t)i;
 		}
 	}
 	for (uint32_t n = 0; n < lookup->elsewhere_count; n++) {
 		const uint32_t i = lookup->elsewhere[n];
-		lookup->first[i] = index_second(index_of(shard, batch->live[i]), lookup->hashes[i]);
+		lookup->first[i] = index_second(index_of(shard, batch->live[i]), batch->hashes[i]);
 		if (lookup->first[i] != INDEX_NONE)
 			__builtin_prefetch(&shard->sessions[lookup->first[i]], 1);
 	}
@@ -91,11 +90,12 @@ void find_batch(struct nat_shard *shard, struct batch *batch)
 	if (batch->count == 0)
 		return;
 	batch->removals = shard->removals;
+	batch->any_missing = false;
 	for (uint32_t i = 0; i < batch->count; i++)
 		lookup.keys[i] = key_of(batch->policy, batch->live[i]);
-	hash_batch(&shard->secret, lookup.keys, batch->count, lookup.hashes);
+	hash_batch(&shard->secret, lookup.keys, batch->count, batch->hashes);
 	for (uint32_t i = 0; i < batch->count; i++)
-		index_prefetch(index_of(shard, batch->live[i]), lookup.hashes[i]);
+		index_prefetch(index_of(shard, batch->live[i]), batch->hashes[i]);
 	candidates(shard, batch, &lookup);
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct packet *packet = batch->live[i];
@@ -108,11 +108,12 @@ void find_batch(struct nat_shard *shard, struct batch *batch)
 			continue;
 		}
 		if (packet->in_port == PORT_INSIDE) {
-			packet->session_index = session_find_inside(shard, lookup.keys[i], lookup.hashes[i]);
+			packet->session_index = session_find_inside(shard, lookup.keys[i], batch->hashes[i]);
+			batch->any_missing |= packet->session_index == INDEX_NONE;
 			continue;
 		}
 		const struct session_reply reply = reply_of(packet);
 		packet->session_index =
-			session_find_reply(shard, &reply, mapping_of(batch->policy, packet), lookup.hashes[i]);
+			session_find_reply(shard, &reply, mapping_of(batch->policy, packet), batch->hashes[i]);
 	}
 }

@@ -104,22 +104,29 @@ static void given_once(struct nat_shard *shard, uint32_t given_from, struct pack
 	shard->given_head = kept;
 }
 
-static inline struct batch batch_begin(
-	struct nat_shard *shard, const struct nat_view *view, uint32_t count, uint64_t now_ns)
+static void batch_begin(
+	struct nat_shard *shard, const struct nat_view *view, struct batch *ret_batch, uint32_t count, uint64_t now_ns)
 {
 	CHECK(count <= NAT_BATCH_MAX);
 	shard_set_time(shard, now_ns);
 	shard_routes_forget(shard);
-	return (struct batch){
-		.policy = view->policy, .adjacency = view->adjacency, .count = count, .ended = shard->ended};
+	/* Member by member: the arrays need no zeros. */
+	ret_batch->policy = view->policy;
+	ret_batch->adjacency = view->adjacency;
+	ret_batch->count = count;
+	ret_batch->taken = false;
+	ret_batch->ended = shard->ended;
+	ret_batch->removals = shard->removals;
+	ret_batch->any_missing = false;
 }
 
 void nat_process(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[], uint32_t count,
 	uint64_t now_ns)
 {
-	struct batch batch = batch_begin(shard, view, count, now_ns);
+	struct batch batch;
 	uint64_t packets_in[PORT_COUNT] = {}, bytes_in[PORT_COUNT] = {};
 	const uint32_t given_from = shard->given_head;
+	batch_begin(shard, view, &batch, count, now_ns);
 	for (uint32_t i = 0; i < count; i++) {
 		struct packet *packet = packets[i];
 		packets_in[packet->in_port]++;
@@ -139,8 +146,9 @@ void nat_process(struct nat_shard *shard, const struct nat_view *view, struct pa
 void nat_process_taken(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[],
 	uint32_t count, uint64_t now_ns)
 {
-	struct batch batch = batch_begin(shard, view, count, now_ns);
+	struct batch batch;
 	const uint32_t given_from = shard->given_head;
+	batch_begin(shard, view, &batch, count, now_ns);
 	batch.taken = true;
 	shard->counters->taken_over += count;
 	for (uint32_t i = 0; i < count; i++) {

@@ -95,10 +95,18 @@ static bool key_taken(const struct nat_shard *shard, const struct ports_request 
 }
 
 static bool port_taken(
-	const struct nat_shard *shard, const struct ports_request *request, uint32_t egress, uint16_t port)
+	const struct nat_shard *shard, const struct ports_request *request, const struct ports_choice *choice)
 {
-	const struct hash_key key = port_key(request, egress, port);
-	return key_taken(shard, request, egress, port, key, hash_one(&shard->secret, key));
+	return key_taken(shard, request, choice->egress_address, choice->port,
+		port_key(request, choice->egress_address, choice->port), choice->hash);
+}
+
+/* The choice of a port, not yet known to be free. */
+static void choose(
+	const struct nat_shard *shard, const struct ports_request *request, uint16_t port, struct ports_choice *choice)
+{
+	choice->port = port;
+	choice->hash = hash_one(&shard->secret, port_key(request, choice->egress_address, port));
 }
 
 /* Would an answer meet a session of the other mapping mode? */
@@ -216,39 +224,58 @@ static bool map_choose(
 	return false;
 }
 
-static bool port_on(struct nat_shard *shard, const struct ports_request *request, const struct table_egress *egress,
-	uint16_t *ret_port)
+static bool port_free(
+	const struct nat_shard *shard, const struct ports_request *request, const struct ports_choice *choice)
 {
-	if (!has_ports(request->protocol)) { /* by address alone: one worker per egress IP and remote, and none on a
-						shared one */
-		*ret_port = 0;
-		return egress->port_first == 0 && !port_taken(shard, request, egress->address, 0);
-	}
-	const struct span span = span_of(shard, egress);
-	if (span.count == 0)
-		return false;
-	const struct map_key key = {
+	return !port_taken(shard, request, choice) &&
+	       !port_conflicts(shard, request, choice->egress_address, choice->port);
+}
+
+static struct map_key map_key_of(const struct ports_request *request, const struct table_egress *egress)
+{
+	return (struct map_key){
 		.egress_address = egress->address,
 		.remote_address = request->remote_address,
 		.egress_slot = egress->slot,
 		.remote_port = request->remote_port,
 		.protocol = request->protocol,
 	};
+}
+
+static bool port_on(struct nat_shard *shard, const struct ports_request *request, const struct table_egress *egress,
+	const struct ports_hint *hint, struct ports_choice *choice)
+{
+	*choice = (struct ports_choice){.egress_address = egress->address, .egress_slot = egress->slot};
+	if (!has_ports(request->protocol)) { /* by address alone: one worker per egress IP and remote, and none on a
+						shared one */
+		choose(shard, request, 0, choice);
+		return egress->port_first == 0 && !port_taken(shard, request, choice);
+	}
+	const struct span span = span_of(shard, egress);
+	if (span.count == 0)
+		return false;
+	const struct map_key key = map_key_of(request, egress);
 	const struct port_map *map = map_find(shard, &key);
 	for (unsigned attempt = 0; map == NULL && attempt < RANDOM_TRIES; attempt++) {
-		const uint16_t port = span_port(&span, shard_random_below(shard, span.count));
-		if (!port_taken(shard, request, egress->address, port) &&
-			!port_conflicts(shard, request, egress->address, port)) {
-			*ret_port = port;
-			return true;
+		if (attempt == 0 && hint != NULL && hint->drawn && hint->egress == egress) {
+			choice->port = hint->port;
+			choice->hash = hint->hash;
+		} else {
+			choose(shard, request, span_port(&span, shard_random_below(shard, span.count)), choice);
 		}
+		if (port_free(shard, request, choice))
+			return true;
 	}
 	/* Looking at a whole range costs; who makes maps displace each other is refused, and slows nobody else (P7). */
 	if (map == NULL && !limits_take_burst(&shard->port_map_ns, BUILD_NS, BUILD_BURST_NS, shard->now_ns))
 		return false;
 	if (map == NULL)
 		map = map_build(shard, request, &key, &span);
-	return map_choose(shard, request, map, ret_port);
+	uint16_t port;
+	if (!map_choose(shard, request, map, &port))
+		return false;
+	choose(shard, request, port, choice);
+	return true;
 }
 
 /* Rendezvous hashing: another IP of the workspace may come or go without moving
@@ -273,23 +300,43 @@ static uint32_t preferred_egress(const struct nat_shard *shard, const struct por
 	return best;
 }
 
-enum ports_result ports_allocate(
-	struct nat_shard *shard, const struct ports_request *request, struct ports_choice *ret_choice)
+struct ports_hint ports_foresee(struct nat_shard *shard, const struct ports_request *request)
+{
+	const struct table_egress *list = &request->policy->egress_lists[request->workspace->egress_first];
+	const uint32_t count = request->workspace->egress_count;
+	if (count == 0 || !has_ports(request->protocol))
+		return (struct ports_hint){.egress = NULL};
+	const struct table_egress *egress = &list[preferred_egress(shard, request, list, count)];
+	struct ports_hint hint = {.egress = egress};
+	const struct span span = span_of(shard, egress);
+	const struct map_key key = map_key_of(request, egress);
+	if (span.count == 0 || map_find(shard, &key) != NULL)
+		return hint;
+	hint.port = span_port(&span, shard_random_below(shard, span.count));
+	hint.hash = hash_one(&shard->secret, port_key(request, egress->address, hint.port));
+	hint.drawn = true;
+	index_prefetch(&shard->outside, hint.hash);
+	return hint;
+}
+
+enum ports_result ports_allocate(struct nat_shard *shard, const struct ports_request *request,
+	const struct ports_hint *hint, struct ports_choice *ret_choice)
 {
 	const struct table_egress *list = &request->policy->egress_lists[request->workspace->egress_first];
 	const uint32_t count = request->workspace->egress_count;
 	if (count == 0)
 		return PORTS_NO_EGRESS_IP;
-	uint32_t at = preferred_egress(shard, request, list, count);
+	uint32_t at = hint != NULL && hint->egress != NULL ? (uint32_t)(hint->egress - list)
+							   : preferred_egress(shard, request, list, count);
 	bool active = false;
 	for (uint32_t i = 0; i < count; i++, at = at + 1 < count ? at + 1 : 0) {
 		if (list[at].state != POLICY_EGRESS_ACTIVE)
 			continue;
 		active = true;
-		uint16_t port;
-		if (!port_on(shard, request, &list[at], &port))
+		struct ports_choice choice;
+		if (!port_on(shard, request, &list[at], hint, &choice))
 			continue;
-		*ret_choice = (struct ports_choice){list[at].address, list[at].slot, port};
+		*ret_choice = choice;
 		return PORTS_OK;
 	}
 	return active ? PORTS_EXHAUSTED : PORTS_NO_EGRESS_IP;

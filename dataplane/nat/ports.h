@@ -39,6 +39,15 @@ struct ports_choice {
 	uint32_t egress_address;
 	uint16_t egress_slot;
 	uint16_t port;
+	uint64_t hash; /* of the key by which replies find the session or mapping */
+};
+
+/* Where ports_allocate() will look first: drawn for a whole batch, so that its cache misses overlap. */
+struct ports_hint {
+	const struct table_egress *egress; /* the one that pairing prefers; NULL: nothing was foreseen */
+	uint64_t hash;
+	uint16_t port;
+	bool drawn; /* port and hash count */
 };
 
 enum ports_result {
@@ -47,8 +56,12 @@ enum ports_result {
 	PORTS_EXHAUSTED,    /* not one port on any of them */
 };
 
-enum ports_result ports_allocate(
-	struct nat_shard *shard, const struct ports_request *request, struct ports_choice *ret_choice);
+/* Draws and prefetches. The hint holds within the batch, for this request. */
+struct ports_hint ports_foresee(struct nat_shard *shard, const struct ports_request *request);
+
+/* `hint` may be NULL. */
+enum ports_result ports_allocate(struct nat_shard *shard, const struct ports_request *request,
+	const struct ports_hint *hint, struct ports_choice *ret_choice);
 
 /* May the session to come share the egress address and port of its mapping's leader? */
 bool ports_shareable(const struct nat_shard *shard, const struct ports_request *request, const struct session *leader);

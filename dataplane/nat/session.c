@@ -70,11 +70,10 @@ uint32_t session_find_inside(const struct nat_shard *shard, struct hash_key key,
 	return index_find(&shard->inside, hash, is_inside, &search);
 }
 
-uint32_t session_find_mapping(
-	const struct nat_shard *shard, uint32_t address, uint16_t port, uint32_t vni, uint8_t protocol)
+uint32_t session_find_mapping(const struct nat_shard *shard, struct hash_key key, uint64_t hash)
 {
-	const struct search search = {shard->sessions, session_key_inside(address, port, 0, 0, vni, protocol)};
-	return index_find(&shard->inside, hash_one(&shard->secret, search.key), is_mapping, &search);
+	const struct search search = {shard->sessions, key};
+	return index_find(&shard->inside, hash, is_mapping, &search);
 }
 
 uint32_t session_find_outside(const struct nat_shard *shard, struct hash_key key, uint64_t hash)
@@ -178,29 +177,24 @@ static void session_count(struct nat_shard *shard, const struct session *session
 }
 
 /* All index entries of a session, or none of them. */
-static bool enter_indexes(struct nat_shard *shard, uint32_t index, enum session_ring ring, uint32_t leader)
+static bool enter_indexes(struct nat_shard *shard, uint32_t index, const struct session_entry *entry)
 {
-	const struct session *session = &shard->sessions[index];
-	const uint64_t inside = hash_one(&shard->secret, key_inside_of(session));
-	if (!index_insert(&shard->inside, inside, index))
+	if (!index_insert(&shard->inside, entry->inside_hash, index))
 		return false;
-	if (ring == SESSION_RING_JOIN)
+	if (entry->ring == SESSION_RING_JOIN)
 		return true;
-	const uint64_t outside = hash_one(
-		&shard->secret, ring == SESSION_RING_NONE ? key_outside_of(session) : key_mapped_port_of(session));
-	if (index_insert(&shard->outside, outside, index)) {
-		if (ring == SESSION_RING_NONE)
+	if (index_insert(&shard->outside, entry->outside_hash, index)) {
+		if (entry->ring == SESSION_RING_NONE)
 			return true;
-		const uint64_t mapping = hash_one(&shard->secret, key_mapping_of(session));
-		if (ring == SESSION_RING_SUPERSEDE) {
-			index_replace(&shard->inside, mapping, leader, index);
+		if (entry->ring == SESSION_RING_SUPERSEDE) {
+			index_replace(&shard->inside, entry->mapping_hash, entry->leader, index);
 			return true;
 		}
-		if (index_insert(&shard->inside, mapping, index))
+		if (index_insert(&shard->inside, entry->mapping_hash, index))
 			return true;
-		index_remove(&shard->outside, outside, index);
+		index_remove(&shard->outside, entry->outside_hash, index);
 	}
-	index_remove(&shard->inside, inside, index);
+	index_remove(&shard->inside, entry->inside_hash, index);
 	return false;
 }
 
@@ -212,14 +206,19 @@ static void ring_join(struct session *sessions, uint32_t index, uint32_t leader)
 	sessions[leader].next = index;
 }
 
-uint32_t session_create(struct nat_shard *shard, const struct session *prototype, enum session_ring ring,
-	uint32_t leader, uint32_t policy_sequence)
+uint32_t session_create(struct nat_shard *shard, const struct session *prototype, const struct session_entry *entry,
+	uint32_t policy_sequence)
 {
 	const uint32_t index = shard->free_session;
+	const enum session_ring ring = entry->ring;
 	if (index == INDEX_NONE)
 		return INDEX_NONE;
 	struct session *session = &shard->sessions[index];
 	const uint32_t next_free = session->next;
+	if (LIKELY(next_free != INDEX_NONE)) { /* the one that comes next has waited for long */
+		__builtin_prefetch(&shard->sessions[next_free], 1);
+		__builtin_prefetch(&shard->deadlines[next_free], 1);
+	}
 
 	/* Not published before it is complete, for readers in other processes and for who rebuilds after a crash. */
 	struct session complete = *prototype;
@@ -232,14 +231,14 @@ uint32_t session_create(struct nat_shard *shard, const struct session *prototype
 		session->flags |= SESSION_MAPPED;
 	if (ring == SESSION_RING_NEW || ring == SESSION_RING_SUPERSEDE)
 		session->flags |= SESSION_LEADS_INSIDE | SESSION_LEADS_OUTSIDE;
-	if (!enter_indexes(shard, index, ring, leader)) {
+	if (!enter_indexes(shard, index, entry)) {
 		session->next = next_free;
 		return INDEX_NONE;
 	}
 	if (ring == SESSION_RING_JOIN)
-		ring_join(shard->sessions, index, leader);
+		ring_join(shard->sessions, index, entry->leader);
 	if (ring == SESSION_RING_SUPERSEDE)
-		shard->sessions[leader].flags &= (uint8_t)~SESSION_LEADS_INSIDE;
+		shard->sessions[entry->leader].flags &= (uint8_t)~SESSION_LEADS_INSIDE;
 	shard->free_session = next_free;
 	if (ring != SESSION_RING_JOIN)
 		ports_note(shard, session, true);
@@ -261,8 +260,7 @@ static bool reenter_mapping(struct nat_shard *shard, uint32_t index)
 	const uint64_t mapping_hash = hash_one(&shard->secret, key_mapping_of(session));
 	const uint32_t owner =
 		session_find_mapped_port(shard, session->egress_address, session->egress_port, protocol, port_hash);
-	const uint32_t leader = session_find_mapping(
-		shard, session->inside_address, session->inside_port, session->vni_protocol >> 8, protocol);
+	const uint32_t leader = session_find_mapping(shard, key_mapping_of(session), mapping_hash);
 	if (owner != INDEX_NONE) {
 		if (!keys_equal(key_mapping_of(&shard->sessions[owner]), key_mapping_of(session)))
 			return false; /* the port is another mapping's */

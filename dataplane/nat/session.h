@@ -56,9 +56,14 @@ static inline bool session_is_inside(const struct session *session, struct hash_
 /* By full inside tuple. INDEX_NONE: none. `hash` is of `key`. */
 uint32_t session_find_inside(const struct nat_shard *shard, struct hash_key key, uint64_t hash);
 
-/* The leader of the mapping of an inside address and port. */
-uint32_t session_find_mapping(
-	const struct nat_shard *shard, uint32_t address, uint16_t port, uint32_t vni, uint8_t protocol);
+/* The key under which a mapping's leader stands in the inside index. */
+static inline struct hash_key session_key_mapping(uint32_t address, uint16_t port, uint32_t vni, uint8_t protocol)
+{
+	return session_key_inside(address, port, 0, 0, vni, protocol);
+}
+
+/* The leader of the mapping of an inside address and port. `hash` is of `key`, a session_key_mapping(). */
+uint32_t session_find_mapping(const struct nat_shard *shard, struct hash_key key, uint64_t hash);
 
 /* Endpoint-dependent sessions, by full outside tuple. */
 uint32_t session_find_outside(const struct nat_shard *shard, struct hash_key key, uint64_t hash);
@@ -112,13 +117,22 @@ enum session_ring {
 				   its egress IP takes no more */
 };
 
+/* How a session enters the indexes. The hashes are of its keys; those of no use to the ring may be anything. */
+struct session_entry {
+	enum session_ring ring;
+	uint32_t leader;
+	uint64_t inside_hash;
+	uint64_t outside_hash; /* not with SESSION_RING_JOIN */
+	uint64_t mapping_hash; /* with SESSION_RING_NEW and SESSION_RING_SUPERSEDE */
+};
+
 /*
  * Makes a session of `prototype` (everything but ring, times and created_policy
  * filled in). INDEX_NONE when the table is full; then nothing has changed. The
  * tuples must be free: CHECK in the indexes' users, by lookup before.
  */
-uint32_t session_create(struct nat_shard *shard, const struct session *prototype, enum session_ring ring,
-	uint32_t leader, uint32_t policy_sequence);
+uint32_t session_create(struct nat_shard *shard, const struct session *prototype, const struct session_entry *entry,
+	uint32_t policy_sequence);
 
 /*
  * For recover.c: a complete record, in no index and no ring, becomes a session again. False when another one has its

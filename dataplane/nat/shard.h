@@ -168,6 +168,9 @@ struct batch {
 	uint32_t ended;			    /* the shard's, when the batch was compacted last */
 	uint32_t removals;		    /* the shard's, when the sessions were looked up */
 	struct packet *live[NAT_BATCH_MAX]; /* those without a verdict */
+	/* Between find and translate: some outbound packets have no session yet; the hashes of all sessions' keys. */
+	bool any_missing;
+	uint64_t hashes[NAT_BATCH_MAX];
 };
 
 /* Time only goes forward; the tick follows. */

@@ -45,10 +45,6 @@ enum drop_reason translate_hop_outside(
 enum drop_reason translate_hop_inside(
 	struct nat_shard *shard, const struct batch *batch, struct packet *packet, const struct session *session);
 
-/* create.c: a session for an outbound packet that has none. DROP_NONE:
- * packet->session_index is set. */
-enum drop_reason create_session(struct nat_shard *shard, const struct batch *batch, struct packet *packet);
-
 /* refusal.c: keeps the destinations that are refused most, for the operator. */
 void refusal_note(struct nat_shard *shard, const struct packet *packet, enum drop_reason reason);
 

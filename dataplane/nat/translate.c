@@ -3,6 +3,7 @@
  * still true, what does it do to the session?
  */
 #include "dataplane/nat/bytes.h"
+#include "dataplane/nat/create.h"
 #include "dataplane/nat/fragment.h"
 #include "dataplane/nat/ports.h"
 #include "dataplane/nat/session.h"
@@ -27,11 +28,11 @@ static bool still_the_one(const struct nat_shard *shard, const struct packet *pa
 	       session->remote_address == packet->source;
 }
 
-static void find_again(const struct nat_shard *shard, struct packet *packet)
+static void find_again(const struct nat_shard *shard, struct packet *packet, uint64_t hash)
 {
 	const struct hash_key key = session_key_inside(packet->source, packet->source_port, packet->destination,
 		packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port, packet->vni, packet->protocol);
-	packet->session_index = session_find_inside(shard, key, hash_one(&shard->secret, key));
+	packet->session_index = session_find_inside(shard, key, hash);
 }
 
 static void refresh(struct nat_shard *shard, struct session *session)
@@ -98,12 +99,16 @@ enum drop_reason translate_hop_inside(
 	return reason != DROP_NONE ? reason : fit(batch, packet, PORT_INSIDE);
 }
 
-static enum drop_reason translate_outbound(struct nat_shard *shard, const struct batch *batch, struct packet *packet)
+/*
+ * Packet number `at` of the batch has no session that is still its own: looks again, and else makes one. `hints` are
+ * what create_foresee() says of the batch, or NULL.
+ */
+static __attribute__((noinline)) enum drop_reason open_session(
+	struct nat_shard *shard, const struct batch *batch, uint32_t at, const struct create_hint hints[])
 {
-	const struct table_workspace *workspace = &batch->policy->workspaces[packet->workspace_slot];
-	if (packet->session_index == INDEX_NONE ||
-		(UNLIKELY(shard->removals != batch->removals) && !still_the_one(shard, packet)))
-		find_again(shard, packet);
+	struct packet *packet = batch->live[at];
+	if (packet->session_index == INDEX_NONE || !still_the_one(shard, packet))
+		find_again(shard, packet, batch->hashes[at]);
 	if (packet->session_index != INDEX_NONE &&
 		!policy_session_live(batch->policy, &shard->sessions[packet->session_index], packet->vpc)) {
 		/* Its worker, VPC or IP has gone: it must not carry the successor's
@@ -113,12 +118,30 @@ static enum drop_reason translate_outbound(struct nat_shard *shard, const struct
 		shard->counters->sessions_stale++;
 		packet->session_index = INDEX_NONE;
 	}
-	if (UNLIKELY(packet->session_index == INDEX_NONE)) {
-		const enum drop_reason reason = create_session(shard, batch, packet);
+	if (packet->session_index != INDEX_NONE)
+		return DROP_NONE;
+	struct create_hint hint = {.foreseen = false};
+	if (hints != NULL)
+		hint = hints[at];
+	hint.inside_hash = batch->hashes[at];
+	const enum drop_reason reason = create_session(shard, batch, packet, &hint);
+	if (reason != DROP_NONE)
+		return reason;
+	session_arm(shard, packet->session_index,
+		session_timeout_ticks(
+			&shard->sessions[packet->session_index], &batch->policy->workspaces[packet->workspace_slot]));
+	return DROP_NONE;
+}
+
+static enum drop_reason translate_outbound(
+	struct nat_shard *shard, const struct batch *batch, uint32_t at, const struct create_hint hints[])
+{
+	struct packet *packet = batch->live[at];
+	if (UNLIKELY(packet->session_index == INDEX_NONE || shard->removals != batch->removals ||
+		     !policy_session_live(batch->policy, &shard->sessions[packet->session_index], packet->vpc))) {
+		const enum drop_reason reason = open_session(shard, batch, at, hints);
 		if (reason != DROP_NONE)
 			return reason;
-		session_arm(shard, packet->session_index,
-			session_timeout_ticks(&shard->sessions[packet->session_index], workspace));
 	}
 	struct session *session = &shard->sessions[packet->session_index];
 	if (!policy_from_its_host(batch->policy, session, packet->vtep))
@@ -128,7 +151,7 @@ static enum drop_reason translate_outbound(struct nat_shard *shard, const struct
 		session->vtep = packet->vtep;
 	if (UNLIKELY(session->flags & SESSION_HAIRPIN))
 		packet->flags |= PACKET_HAIRPIN;
-	advance(shard, workspace, packet, true);
+	advance(shard, &batch->policy->workspaces[packet->workspace_slot], packet, true);
 	return DROP_NONE;
 }
 
@@ -153,21 +176,28 @@ static enum drop_reason translate_inbound(struct nat_shard *shard, const struct 
 	return DROP_NONE;
 }
 
-static enum drop_reason translate_one(struct nat_shard *shard, const struct batch *batch, struct packet *packet)
+static enum drop_reason translate_one(
+	struct nat_shard *shard, const struct batch *batch, uint32_t at, const struct create_hint hints[])
 {
+	struct packet *packet = batch->live[at];
 	if (UNLIKELY(packet->kind == PACKET_KIND_ICMP_ERROR))
 		return icmp_error_translate(shard, batch, packet);
 	if (UNLIKELY(packet->kind == PACKET_KIND_FRAGMENT))
 		return fragment_translate(shard, batch, packet);
-	return packet->in_port == PORT_INSIDE ? translate_outbound(shard, batch, packet)
+	return packet->in_port == PORT_INSIDE ? translate_outbound(shard, batch, at, hints)
 					      : translate_inbound(shard, batch, packet);
 }
 
 void translate_batch(struct nat_shard *shard, struct batch *batch)
 {
+	struct create_hint foreseen[NAT_BATCH_MAX], *hints = NULL;
+	if (UNLIKELY(batch->any_missing)) {
+		create_foresee(shard, batch, foreseen);
+		hints = foreseen;
+	}
 	for (uint32_t i = 0; i < batch->count; i++) {
 		struct packet *packet = batch->live[i];
-		const enum drop_reason reason = translate_one(shard, batch, packet);
+		const enum drop_reason reason = translate_one(shard, batch, i, hints);
 		const bool first_fragment = (packet->flags & PACKET_FRAGMENT) && packet->kind == PACKET_KIND_SESSION;
 		if (LIKELY(reason == DROP_NONE)) {
 			if (UNLIKELY(first_fragment))

@@ -124,6 +124,8 @@ void rival_find_batch(const struct rival *rival, struct nat_shard *shard, struct
 		hits = 0;
 	for (uint32_t i = 0; i < batch->count; i++) {
 		batch->live[i]->session_index = hits >> i & 1 ? (uint32_t)(uintptr_t)found[i] : INDEX_NONE;
+		if (batch->live[i]->session_index == INDEX_NONE) /* for who creates one */
+			batch->hashes[i] = hash_one(&shard->secret, keys[i]);
 		if (batch->live[i]->session_index != INDEX_NONE)
 			__builtin_prefetch(&shard->sessions[batch->live[i]->session_index], 1);
 	}
