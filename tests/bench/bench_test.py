@@ -67,7 +67,7 @@ def wrong_usage_ends_with_2_and_one_sentence():
 @test
 def json_of_steady_scenarios_has_the_required_fields():
     for name in ("out-1", "in-1k", "vxlan-64k"):
-        results = objects("--scenario", name, "--packets", "2000", "--runs", "1")
+        results = objects("--scenario", name, "--packets", "40000", "--runs", "1")
         assert len(results) == 1 and results[0]["name"] == name, results
         result = results[0]
         assert REQUIRED <= result.keys(), f"missing: {REQUIRED - result.keys()}"
