@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tells who a caller is: over the Unix socket by what the kernel says of the peer. Thread: the event loop's.
+ * Tells who a caller is and what they may do: over the Unix socket by what the kernel says of the peer; over HTTPS by a
+ * bearer token, or else by the client certificate. Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_API_AUTH_H
 #define POSTERN_CONTROL_API_AUTH_H

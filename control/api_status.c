@@ -403,9 +403,10 @@ json_t *api_status_json(struct daemon *daemon)
 		json_object_set_new(json, "top_drops", top_drops_json(daemon));
 	}
 	json_object_set_new(json, "worker_host", worker_host_json(daemon));
-	if (daemon->metrics_port != 0)
+	if (daemon->listeners.metrics_port != 0)
 		json_object_set_new(json, "metrics",
-			json_sprintf("http://%s:%u/metrics", daemon->metrics_address, daemon->metrics_port));
+			json_sprintf("%s://%s:%u/metrics", daemon->listeners.metrics_with_tls ? "https" : "http",
+				daemon->listeners.metrics_address, daemon->listeners.metrics_port));
 	status_add_workspaces(daemon, json);
 	return json;
 }

@@ -12,19 +12,15 @@
 #include <unistd.h>
 
 #include "control/admission.h"
-#include "control/api.h"
 #include "control/api_hosts.h"
-#include "control/api_request.h"
 #include "control/api_wait.h"
 #include "control/apply.h"
 #include "control/apply_host.h"
 #include "control/audit.h"
 #include "control/dataplane_client.h"
-#include "control/gateways.h"
 #include "control/drain_control.h"
+#include "control/gateways.h"
 #include "control/health.h"
-#include "control/http_server.h"
-#include "control/metrics.h"
 #include "control/notify.h"
 #include "control/plan.h"
 #include "control/registrations.h"
@@ -72,28 +68,6 @@ const struct model_worker_host *daemon_worker_host(const struct daemon *daemon)
 }
 
 /* ---- configuration ---- */
-
-/* The old address goes on when the new one can not be had. */
-static void daemon_listen(struct daemon *daemon)
-{
-	const struct model *model = daemon->config.desired->model;
-
-	problems_clear(&daemon->metrics_problems);
-	if (model->metrics_port == daemon->metrics_port && strcmp(model->metrics_address, daemon->metrics_address) == 0)
-		return;
-	if (model->metrics_port == 0)
-		http_server_stop(daemon->metrics);
-	else if (http_server_listen_tcp(daemon->metrics, model->metrics_address, model->metrics_port,
-			 &daemon->metrics_problems) != STATUS_OK) {
-		log_problems(&daemon->log, LOG_LEVEL_ERROR, &daemon->metrics_problems);
-		return;
-	}
-	daemon->metrics_port = model->metrics_port;
-	snprintf(daemon->metrics_address, sizeof(daemon->metrics_address), "%s", model->metrics_address);
-	if (daemon->metrics_port != 0)
-		log_info(
-			&daemon->log, "metrics at http://%s:%u/metrics", daemon->metrics_address, daemon->metrics_port);
-}
 
 static void daemon_connect(struct daemon *daemon)
 {
@@ -286,13 +260,13 @@ static void daemon_adopt(
 		daemon->config.source = source;
 		revision_release(revision);
 		log_info(&daemon->log, "the configuration says what is wanted already");
-		daemon_listen(daemon);
+		listeners_apply(daemon);
 		return;
 	}
 	daemon_log_plan(daemon, revision, audited_as);
 	daemon_desire(daemon, revision);
 	daemon->config.source = source;
-	daemon_listen(daemon);
+	listeners_apply(daemon);
 	rib_set_model(daemon->rib, revision->model);
 	daemon_connect(daemon);
 	apply_desired_changed(daemon, true);
@@ -473,8 +447,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 		apply_host_gateways(daemon);
 	admission_tick(daemon->admission);
 	drain_control_tick(daemon);
-	if (daemon->metrics_problems.count > 0 && daemon->config.desired != NULL)
-		daemon_listen(daemon);
+	listeners_apply(daemon);
 	api_wait_check(daemon);
 	daemon_log_health(daemon);
 	if (daemon->watchdog)
@@ -534,14 +507,6 @@ static enum status daemon_resolve_paths(struct daemon *daemon, struct problems *
 	return STATUS_OK;
 }
 
-static void daemon_set_audit_path(struct daemon *daemon)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/audit.log", daemon->options.run_dir);
-	audit_set_path(daemon->audit, path);
-}
-
 static enum status daemon_remember_shared_pool(struct daemon *daemon)
 {
 	struct problems warnings = {0};
@@ -564,36 +529,6 @@ static enum status daemon_remember_registrations(struct daemon *daemon, struct p
 	return status;
 }
 
-static enum status daemon_open_server(struct daemon *daemon, const char *name, const struct api_routes *routes,
-	struct api_endpoint **ret_endpoint, struct http_server **ret_server)
-{
-	struct http_server_options options = {.log = &daemon->log, .handlers = &api_request_handlers, .name = name};
-
-	*ret_endpoint = calloc(1, sizeof(**ret_endpoint));
-	if (*ret_endpoint == NULL)
-		return STATUS_NO_MEMORY;
-	(*ret_endpoint)->daemon = daemon;
-	(*ret_endpoint)->routes = *routes;
-	options.context = *ret_endpoint;
-	return http_server_open(daemon->base, &options, ret_server);
-}
-
-static enum status daemon_open_servers(struct daemon *daemon, struct problems *problems)
-{
-	char path[PATH_MAX];
-	enum status status =
-		daemon_open_server(daemon, API_SOCKET_NAME, &api_routes, &daemon->api_endpoint, &daemon->api);
-
-	if (status == STATUS_OK)
-		status = daemon_open_server(
-			daemon, "metrics.listen", &metrics_routes, &daemon->metrics_endpoint, &daemon->metrics);
-	if (status != STATUS_OK)
-		return status;
-	daemon->metrics_endpoint->metrics = true;
-	snprintf(path, sizeof(path), "%s/%s", daemon->options.run_dir, API_SOCKET_NAME);
-	return http_server_listen_unix(daemon->api, path, problems);
-}
-
 static enum status daemon_start(struct daemon *daemon, struct problems *problems)
 {
 	enum status status = daemon_resolve_paths(daemon, problems);
@@ -608,8 +543,7 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 		status = rib_open(daemon->base, &daemon->log, &apply_rib_handlers, daemon, &daemon->rib, problems);
 	if (status != STATUS_OK)
 		return status;
-	daemon_set_audit_path(daemon);
-	status = daemon_open_servers(daemon, problems);
+	status = listeners_open(daemon, problems);
 	if (status != STATUS_OK)
 		return status;
 	if (watch_open(daemon->base, daemon->config_path, daemon_changed, daemon, &daemon->watch,
@@ -663,11 +597,8 @@ void daemon_close(struct daemon *daemon)
 {
 	if (daemon == NULL)
 		return;
-	http_server_close(daemon->api);
-	http_server_close(daemon->metrics);
+	listeners_close(daemon);
 	audit_close(daemon->audit);
-	free(daemon->api_endpoint);
-	free(daemon->metrics_endpoint);
 	watch_close(daemon->watch);
 	dataplane_client_close(daemon->client);
 	rib_close(daemon->rib);
@@ -681,7 +612,6 @@ void daemon_close(struct daemon *daemon)
 	drains_clear(&daemon->drains);
 	problems_clear(&daemon->config.errors);
 	problems_clear(&daemon->config.warnings);
-	problems_clear(&daemon->metrics_problems);
 	problems_clear(&daemon->watch_problems);
 	problems_clear(&daemon->reasons_logged);
 	counters_view_close(&daemon->counters);

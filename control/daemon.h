@@ -20,6 +20,7 @@
 #include "control/counters_view.h"
 #include "control/drain.h"
 #include "control/drop_monitor.h"
+#include "control/listeners.h"
 #include "control/log.h"
 #include "control/revision.h"
 #include "control/sessions_view.h"
@@ -27,14 +28,12 @@
 #include "dataplane/contract/rpc.h"
 
 struct admission;
-struct api_endpoint;
 struct audit;
 struct classifier;
 struct dataplane_client;
 struct event;
 struct event_base;
 struct gateways;
-struct http_server;
 struct registrations;
 struct rib;
 struct state;
@@ -130,14 +129,10 @@ struct daemon {
 	struct gateways *gateways;	 /* of the worker host */
 	struct drop_monitor drop_monitor;
 	struct classifier *classifier; /* NULL: no worker host, or it could not be opened */
-	struct api_endpoint *api_endpoint, *metrics_endpoint;
 	struct audit *audit;
-	struct http_server *api, *metrics;     /* the Unix socket's; metrics.listen's, NULL until it is wanted */
+	struct listeners listeners;
 	TAILQ_HEAD(, api_request) api_waiting; /* control/api_wait.h */
 	unsigned api_waiting_count;
-	char metrics_address[64];
-	uint16_t metrics_port;
-	struct problems metrics_problems;
 	struct problems watch_problems;
 
 	struct admission *admission;		   /* the workers of this host */

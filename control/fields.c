@@ -112,6 +112,9 @@ void field_allowed_text(const struct field *field, char ret_text[FIELD_WHY_SIZE_
 		[FIELD_PORTS] = "must be any, a port or a range of ports, such as 443 or 1000-2000, in 1..65535",
 		[FIELD_INTERFACES] = "must be the beginning of interface names and a *, such as veth-w*",
 		[FIELD_PATH] = "must be an absolute path of at most 255 characters",
+		[FIELD_TEXT] = "must be 1 to 255 printable characters without blanks",
+		[FIELD_SAN] = "must be dns:NAME, uri:URI, email:ADDRESS or ip:ADDRESS, of at most 255 characters",
+		[FIELD_ROLE] = "must be read, operate, workspace:ID or host:ADDRESS",
 		[FIELD_ENDPOINT] = "must be unix:/PATH/OF/posternd.sock or https://ADDRESS:PORT",
 	};
 
@@ -304,6 +307,46 @@ static const char *check_interfaces(const char *text)
 	return scalar_check_interface(name);
 }
 
+static const char *check_text(const char *text)
+{
+	size_t length = strlen(text);
+
+	if (length == 0 || length >= MODEL_TEXT_SIZE_BYTES)
+		return "";
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] <= ' ' || text[i] > '~')
+			return "";
+	}
+	return NULL;
+}
+
+static const char *check_san(const char *text)
+{
+	static const char *const kinds[] = {"dns:", "uri:", "email:"};
+	uint32_t address;
+
+	if (strncmp(text, "ip:", 3) == 0)
+		return scalar_parse_ipv4(text + 3, &address);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		size_t length = strlen(kinds[i]);
+
+		if (strncmp(text, kinds[i], length) == 0 && text[length])
+			return check_text(text);
+	}
+	return "";
+}
+
+static const char *check_role(const char *text)
+{
+	uint32_t address;
+
+	if (strcmp(text, "read") == 0 || strcmp(text, "operate") == 0)
+		return NULL;
+	if (strncmp(text, "workspace:", 10) == 0)
+		return scalar_check_id(text + 10);
+	return strncmp(text, "host:", 5) == 0 ? scalar_parse_ipv4(text + 5, &address) : "";
+}
+
 static const char *check_path(const char *text)
 {
 	if (text[0] != '/' || strlen(text) >= MODEL_PATH_SIZE_BYTES)
@@ -380,6 +423,12 @@ static const char *parse_scalar(const struct field *field, const char *text, boo
 		return store_text(check_interfaces(text), text, place);
 	case FIELD_PATH:
 		return store_text(check_path(text), text, place);
+	case FIELD_TEXT:
+		return store_text(check_text(text), text, place);
+	case FIELD_SAN:
+		return store_text(check_san(text), text, place);
+	case FIELD_ROLE:
+		return store_text(check_role(text), text, place);
 	case FIELD_ENDPOINT:
 		return store_text(check_endpoint(text), text, place);
 	case FIELD_IPV4:
@@ -509,6 +558,9 @@ void field_format(const struct field *field, const void *place, char ret_text[FI
 	case FIELD_PATTERN:
 	case FIELD_INTERFACES:
 	case FIELD_PATH:
+	case FIELD_TEXT:
+	case FIELD_SAN:
+	case FIELD_ROLE:
 	case FIELD_ENDPOINT:
 		format_text(place, true, ret_text);
 		break;
@@ -552,6 +604,8 @@ size_t field_element_size(const struct field *field)
 		return field->section->record_size_bytes;
 	if (field->type == FIELD_PATTERN)
 		return sizeof(struct model_include);
+	if (field->type == FIELD_ROLE)
+		return sizeof(struct model_role);
 	return field->type == FIELD_CIDR ? sizeof(struct model_cidr) : sizeof(uint32_t);
 }
 

@@ -30,11 +30,14 @@ enum field_type {
 	FIELD_MAC,
 	FIELD_LISTEN, /* char [64]; the port, a uint16_t, at `second_offset` */
 	FIELD_PROTOCOL,
-	FIELD_DSCP, /* uint8_t; MODEL_DSCP_KEEP for the word keep */
+	FIELD_DSCP,	  /* uint8_t; MODEL_DSCP_KEEP for the word keep */
 	FIELD_PORTS,	  /* two uint16_t */
 	FIELD_PATTERN,	  /* of file names; struct model_include */
 	FIELD_INTERFACES, /* interface names, "veth-w*" */
 	FIELD_PATH,	  /* absolute; char [MODEL_PATH_SIZE_BYTES] */
+	FIELD_TEXT,	  /* char [MODEL_TEXT_SIZE_BYTES] */
+	FIELD_SAN,	  /* "dns:ops.example"; the same */
+	FIELD_ROLE,	  /* struct model_role */
 	FIELD_ENDPOINT, /* of another posternd's API, "unix:/path" or "https://192.0.2.1:9465"; char [MODEL_PATH_SIZE_BYTES] */
 	FIELD_TABLE, /* of the kernel's routes; uint32_t, 0: none */
 };
@@ -76,6 +79,9 @@ struct field_section {
 	uint32_t record_size_bytes; /* of a list element */
 	uint32_t source_offset;	    /* of a struct model_source; FIELD_NOWHERE: none */
 };
+
+/* Of control/fields_api.c, a part of the file's table. */
+extern const struct field_section fields_api;
 
 /* The whole file; its record is struct model. */
 extern const struct field_section fields_file;

@@ -644,6 +644,19 @@ static const struct field metrics_fields[] = {
 		.default_text = "false",
 		VALUE(struct model, metrics_flags),
 		.doc = "Whether there are metrics of each worker too. They are as many as workers come and go."},
+	{.key = "tls",
+		.type = FIELD_BOOL,
+		.bit = MODEL_METRICS_TLS,
+		.default_text = "false",
+		VALUE(struct model, metrics_flags),
+		.doc = "Whether they are served over HTTPS, with api.certificate."},
+	{.key = "auth",
+		.type = FIELD_BOOL,
+		.bit = MODEL_METRICS_AUTH,
+		.default_text = "false",
+		VALUE(struct model, metrics_flags),
+		.doc = "Whether who scrapes must have the role read, by certificate or token as at the API. Takes tls. "
+		       "/healthz and /readyz stay open."},
 };
 SECTION(metrics_section, "metrics", metrics_fields, struct model, FIELD_NOWHERE, "The metrics endpoint.");
 
@@ -698,6 +711,7 @@ static const struct field file_fields[] = {
 		.default_text = "",
 		VALUE_OPTIONAL(struct model, gateway, gateway.present),
 		.doc = "The translating side. At least one of gateway and worker_host must be there."},
+	{.key = "api", MAP_INLINE(fields_api), .default_text = "", .doc = "The API beyond the Unix socket."},
 	{.key = "metrics", MAP_INLINE(metrics_section), .default_text = "", .doc = "The metrics endpoint."},
 	{.key = "shared_pool", MAP_INLINE(shared_pool_section), .default_text = "", .doc = "The shared egress IPs."},
 	{.key = "workspaces",

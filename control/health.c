@@ -180,7 +180,7 @@ void health_check(const struct daemon *daemon, struct health *ret_health)
 	problems_clear(&serving);
 	check_guard(daemon, &health.reasons);
 	apply_announce_health(daemon, &health.reasons);
-	take_all(&health.reasons, &daemon->metrics_problems);
+	take_all(&health.reasons, &daemon->listeners.problems);
 	take_all(&health.reasons, &daemon->watch_problems);
 	take_all(&health.notes, &daemon->config.warnings);
 	*ret_health = health;

@@ -11,12 +11,14 @@
 
 #include "control/admission.h"
 #include "control/api_request.h"
+#include "control/audit.h"
 #include "control/daemon.h"
 #include "control/health.h"
 #include "control/metrics_text.h"
 #include "control/metrics_workers.h"
 #include "control/rib.h"
 #include "control/steer.h"
+#include "control/tls.h"
 #include "control/version.h"
 #include "control/workspaces_view.h"
 
@@ -51,6 +53,14 @@ static void write_config(const struct daemon *daemon, struct metrics_text *text)
 		"When a configuration was last taken over, in seconds since 1970.", daemon->config.last_reload_unix_s);
 	single(text, "postern_config_reload_failures_total", "counter",
 		"Reloads that changed nothing because the file was not valid.", daemon->config.reload_failures);
+	if (daemon->listeners.tls != NULL && tls_expiry_unix_s(daemon->listeners.tls) > 0)
+		single_real(text, "postern_api_certificate_expiry_timestamp_seconds", "gauge",
+			"When the certificate of the API and the metrics expires, in seconds since 1970.",
+			tls_expiry_unix_s(daemon->listeners.tls));
+	if (daemon->audit != NULL)
+		single(text, "postern_audit_failures_total", "counter",
+			"Changes that are missing in the audit log because it could not be written.",
+			audit_failure_count(daemon->audit));
 	metrics_family(text, "postern_policy_generation", "gauge", "Generation of the policy, wanted and in force.");
 	metrics_sample(text, "postern_policy_generation", "state=\"desired\"", apply->desired_generation);
 	metrics_sample(text, "postern_policy_generation", "state=\"acknowledged\"", apply->acknowledged_generation);

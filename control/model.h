@@ -160,6 +160,35 @@ struct model_worker_host {
 
 enum model_metrics_flags {
 	MODEL_METRICS_PER_WORKER = 1u << 0,
+	MODEL_METRICS_TLS = 1u << 1,
+	MODEL_METRICS_AUTH = 1u << 2,
+};
+
+enum { MODEL_TEXT_SIZE_BYTES = 256, MODEL_ROLE_SIZE_BYTES = 80 };
+
+struct model_role {
+	char text[MODEL_ROLE_SIZE_BYTES]; /* "operate", "workspace:acme": control/api_caller.h */
+};
+
+struct model_api_client {
+	char san[MODEL_TEXT_SIZE_BYTES]; /* "dns:ops.example" */
+	struct model_role *roles;
+	size_t role_count;
+};
+
+enum model_api_group_role { MODEL_GROUP_OPERATES, MODEL_GROUP_READS };
+
+struct model_api {
+	char address[64];
+	uint16_t port; /* 0: no HTTPS */
+	char certificate[MODEL_PATH_SIZE_BYTES], key[MODEL_PATH_SIZE_BYTES], client_ca[MODEL_PATH_SIZE_BYTES];
+	struct model_api_client *clients;
+	size_t client_count;
+	char jwks[MODEL_PATH_SIZE_BYTES]; /* empty: no tokens */
+	char issuer[MODEL_TEXT_SIZE_BYTES], audience[MODEL_TEXT_SIZE_BYTES];
+	uint32_t token_life_max_s;
+	uint32_t group_role; /* enum model_api_group_role */
+	char audit_log[MODEL_PATH_SIZE_BYTES];
 };
 
 struct model {
@@ -171,6 +200,7 @@ struct model {
 	char metrics_address[64];	      /* "127.0.0.1" */
 	uint16_t metrics_port;		      /* 0: metrics off */
 	uint32_t metrics_flags;		      /* enum model_metrics_flags */
+	struct model_api api;
 	struct model_workspace *workspaces;
 	size_t workspace_count;
 	uint32_t *shared_pool_ips;

@@ -586,6 +586,7 @@ static void check_all(struct checker *checker)
 	check_shared_pool(checker);
 	check_gateway(checker);
 	check_worker_host(checker);
+	model_check_api(checker->draft);
 	check_total(checker, checker->vpc_count, VPC_COUNT_MAX, "VPCs");
 	check_total(checker, checker->cidr_count, CIDR_COUNT_MAX, "CIDRs");
 	check_total(checker, checker->egress_ip_count + model->shared_pool_ip_count, EGRESS_IP_COUNT_MAX, "egress IPs");

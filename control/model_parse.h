@@ -26,6 +26,9 @@ void model_parse(struct model_draft *draft);
 /* Rules across values; names workers' VPCs (model_worker.workspace_index). */
 void model_check(struct model_draft *draft);
 
+/* The part of model_check() that is in control/model_check_api.c. */
+void model_check_api(struct model_draft *draft);
+
 /* The node of a scalar, or of a mapping or list element, by its address in the model; NULL: none. */
 const struct yaml_node *model_draft_value(const struct model_draft *draft, const void *place);
 const struct yaml_node *model_draft_record(const struct model_draft *draft, const void *record);
