@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The classifier of a worker host: three tc programs in direct-action mode, attached by clsact.
+ * The classifier of a worker host: three tc programs in direct-action mode.
  *
  *   worker ── worker_ingress ── set VXLAN key ──> VXLAN device ──> underlay ──> gateway
  *   worker <── worker_egress <── mark ── reply_ingress ── VXLAN device <── underlay <── gateway
