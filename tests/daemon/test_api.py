@@ -207,6 +207,72 @@ def requests_that_make_no_sense_are_refused(lab):
     assert allow == "GET, HEAD, PUT, PATCH, DELETE", allow
 
 
+def resolve(document, schema):
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def violations(document, schema, value, where=""):
+    """What of `value` is not as the schema says; of JSON Schema what the document uses."""
+    schema = resolve(document, schema)
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+    found = []
+    for word in ("anyOf", "oneOf"):
+        if word in schema and all(violations(document, one, value, where) for one in schema[word]):
+            found.append(where + ": fits none of " + word)
+    if "const" in schema and value != schema["const"]:
+        found.append("%s: %r" % (where, value))
+    if "enum" in schema and value not in schema["enum"]:
+        found.append("%s: %r" % (where, value))
+    allowed = schema.get("type", [])
+    allowed = [allowed] if isinstance(allowed, str) else allowed
+    if allowed and not any(isinstance(value, kinds[kind]) and (kind == "boolean") == isinstance(value, bool)
+                           for kind in allowed):
+        return found + ["%s: is no %s" % (where, allowed)]
+    if isinstance(value, dict):
+        found += ["%s: %s is missing" % (where, key) for key in schema.get("required", []) if key not in value]
+        for key, inner in value.items():
+            if key in schema.get("properties", {}):
+                found += violations(document, schema["properties"][key], inner, where + "/" + key)
+            elif schema.get("additionalProperties") is False:
+                found.append("%s: %s is not described" % (where, key))
+    if isinstance(value, list) and "items" in schema:
+        for index, inner in enumerate(value):
+            found += violations(document, schema["items"], inner, "%s/%d" % (where, index))
+    return found
+
+
+def the_openapi_document_is_what_the_daemon_does(lab):
+    with open(os.environ["POSTERN_SOURCE_ROOT"] + "/docs/openapi.json", encoding="utf-8") as stream:
+        text = stream.read()
+    # When it differs: build/control/gen-openapi > docs/openapi.json
+    assert base.run(os.environ["POSTERN_GEN_OPENAPI"]).stdout == text, "docs/openapi.json is out of date"
+    document = json.loads(text)
+    lab.daemon()
+    put = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    assert not violations(document, {"$ref": "#/components/schemas/Workspace"}, INITECH)
+    assert violations(document, {"$ref": "#/components/schemas/Workspace"}, dict(INITECH, shade=1))
+    assert not violations(document, {"$ref": "#/components/schemas/WorkspaceChange"}, put.json), put
+    checked = 0
+    for pattern, operations in document["paths"].items():
+        path = pattern.replace("/v1/workspaces/{id}", "/v1/workspaces/initech").replace("{ip}", "203.0.113.99")
+        path = path.replace("{", "").replace("}", "")
+        answer = api(lab, "OPTIONS", path)
+        methods = {method.upper() for method in operations} | ({"HEAD"} if "get" in operations else set())
+        assert answer.code == 405 and set(answer.fields["Allow"].split(", ")) == methods, (pattern, answer)
+        if "get" not in operations:
+            continue
+        answer = api(lab, "GET", path)
+        described = operations["get"]["responses"]["2XX" if answer.code < 300 else "default"]
+        assert "there is no such path" not in answer.text, (pattern, answer)
+        if answer.json is not None and "content" in described:
+            schema = described["content"]["application/json"]["schema"]
+            assert not violations(document, schema, answer.json), (pattern, violations(document, schema, answer.json))
+            checked += answer.code == 200
+    assert checked >= 5, checked
+
+
 # ---- with a dataplane ----
 
 def an_answer_comes_when_the_change_is_in_force(lab):
@@ -267,7 +333,7 @@ ALONE = [
     a_workspace_of_a_file_is_changed_in_the_file_alone, a_version_that_is_not_the_newest_changes_nothing,
     the_same_put_again_is_no_change, while_a_file_is_not_valid_nothing_can_be_changed, a_full_disk_changes_nothing,
     every_change_is_in_the_audit_log_with_who_what_from_and_to, the_audit_log_may_be_rotated,
-    requests_that_make_no_sense_are_refused, a_client_that_does_not_wait_for_its_answer_harms_nobody,
+    requests_that_make_no_sense_are_refused, the_openapi_document_is_what_the_daemon_does, a_client_that_does_not_wait_for_its_answer_harms_nobody,
 ]
 WITH_DATAPLANE = [
     an_answer_comes_when_the_change_is_in_force, the_list_of_egress_ips_is_what_is_in_force_not_what_is_wanted,
