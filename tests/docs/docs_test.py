@@ -119,6 +119,8 @@ def files_that_are_named_exist():
 def tests_that_are_named_exist():
     sources = "".join(read(os.path.relpath(path, ROOT)) for path in glob.glob(os.path.join(ROOT, "tests/**/*.c"), recursive=True))
     known = set(re.findall(r"^static void ([a-z0-9_]+)\(\s*void \*\*state\)$", sources, re.MULTILINE))
+    scripts = "".join(read(os.path.relpath(path, ROOT)) for path in glob.glob(os.path.join(ROOT, "tests/**/*.py"), recursive=True))
+    known |= set(re.findall(r"^@test\ndef ([a-z0-9_]+)\(", scripts, re.MULTILINE))
     for row in table("docs/nat.md", "## Changes of the policy, and live sessions"):
         for name in re.findall(r"`([a-z0-9_]+)`", row[-1]):
             assert name in known, f"docs/nat.md: there is no test {name}"

@@ -129,6 +129,34 @@ static void a_new_mapping_moves_on_where_an_old_session_has_its_port(void **stat
 	assert_int_equal(fixture_sent(fixture, reply_to(&second)).destination, WORKER_2);
 }
 
+static void a_changed_packet_rate_holds_for_live_sessions_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned passed = 0;
+	fixture_sent(fixture, udp(40000, REMOTE));
+	fixture->draft.workspaces[0].limits.packets_per_second = 10;
+	fixture_apply(fixture);
+	for (unsigned i = 0; i < 100; i++)
+		passed += fixture_passes(fixture, udp(40000, REMOTE));
+	assert_int_equal(passed, 10);
+	assert_int_equal(fixture_drops(fixture, DROP_LIMIT_PACKET_RATE), 90);
+	fixture->draft.workspaces[0].limits.packets_per_second = 0;
+	fixture_apply(fixture);
+	for (unsigned i = 0; i < 100; i++)
+		assert_true(fixture_passes(fixture, udp(40000, REMOTE)));
+}
+
+static void an_address_of_an_open_vpc_is_whoever_has_it(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct seen out = fixture_sent(fixture, udp(40000, REMOTE));
+	struct description of = udp(40000, REMOTE);
+	of.vtep = HOST_2;
+	assert_int_equal(fixture_sent(fixture, of).source_port, out.source_port);
+	assert_int_equal(fixture_sent(fixture, reply_to(&out)).outer_destination, HOST_2);
+	assert_int_equal(fixture_active(fixture), 1);
+}
+
 static void a_lowered_limit_ends_nothing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -254,6 +282,8 @@ int main(void)
 		TEST(a_session_of_the_mapping_mode_before_keeps_its_answers),
 		TEST(a_changed_mapping_mode_gives_no_live_port_to_another_worker),
 		TEST(a_new_mapping_moves_on_where_an_old_session_has_its_port),
+		TEST(a_changed_packet_rate_holds_for_live_sessions_at_once),
+		TEST(an_address_of_an_open_vpc_is_whoever_has_it),
 		TEST(a_lowered_limit_ends_nothing),
 		TEST(a_new_workspace_begins_with_all_its_allowances),
 		TEST(a_removed_cidr_cuts_its_workers_off_both_ways),
