@@ -8,26 +8,31 @@ egress IP) and by a routing table per VNI for the way back.
 import topology
 
 
+def build_host(lab):
+    """The worker host, of the kernel alone: one VXLAN device and bridge per VPC."""
+    for workspace, spec in topology.WORKSPACES.items():
+        bridge, device = f"br{spec['vni']}", f"vx{spec['vni']}"
+        lab.host.ip(
+            f"link add {bridge} mtu {topology.WORKER_MTU_BYTES} type bridge forward_delay 0",
+            f"link add {device} mtu {topology.WORKER_MTU_BYTES} type vxlan id {spec['vni']} dstport 4789 "
+            f"local {topology.HOST_VTEP} remote {topology.GATEWAY_VTEP}",
+            f"link set {device} master {bridge} up",
+            f"link set {bridge} up",
+        )
+        for worker in lab.workers.values():
+            if worker.workspace == workspace:
+                lab.host.ip(f"link set {worker.interface} master {bridge}")
+
+
 class NftGateway:
-    """Worker host and gateway, both of the kernel alone. One VXLAN device and bridge per VPC on the host."""
+    """Worker host and gateway, both of the kernel alone."""
 
     name = "nftables"
 
     def __init__(self, lab):
         self.lab = lab
         self.build_gateway()
-        for workspace, spec in topology.WORKSPACES.items():
-            bridge, device = f"br{spec['vni']}", f"vx{spec['vni']}"
-            lab.host.ip(
-                f"link add {bridge} mtu {topology.WORKER_MTU_BYTES} type bridge forward_delay 0",
-                f"link add {device} mtu {topology.WORKER_MTU_BYTES} type vxlan id {spec['vni']} dstport 4789 "
-                f"local {topology.HOST_VTEP} remote {topology.GATEWAY_VTEP}",
-                f"link set {device} master {bridge} up",
-                f"link set {bridge} up",
-            )
-            for worker in lab.workers.values():
-                if worker.workspace == workspace:
-                    lab.host.ip(f"link set {worker.interface} master {bridge}")
+        build_host(lab)
 
     def build_gateway(self):
         gw = self.lab.gw
