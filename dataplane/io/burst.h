@@ -71,6 +71,18 @@ static inline uint32_t burst_receive(struct nat_shard *shard, uint8_t port_index
 	return count;
 }
 
+/* Packets for nat_process_taken(): descriptors and headers are in the cache of the CPU that handed them over. */
+static inline void burst_taken(struct rte_mbuf *const mbufs[], uint32_t count, struct packet *packets[])
+{
+	for (uint32_t i = 0; i < count; i++) {
+		packets[i] = burst_packet(mbufs[i]);
+		rte_prefetch0(packets[i]);
+		rte_prefetch0(mbufs[i]);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		rte_prefetch0(packets[i]->data);
+}
+
 /* The buffer of a packet that is to be sent, with the packet's bounds. */
 static inline struct rte_mbuf *burst_send(const struct packet *packet)
 {

@@ -183,10 +183,7 @@ static bool forward_taken(struct forward *forward, const struct nat_view *view, 
 		count = handover_take(forward->handover, from, forward->shard_index, mbufs, FORWARD_BURST);
 		if (count == 0)
 			continue;
-		for (uint32_t i = 0; i < count; i++) {
-			packets[i] = burst_packet(mbufs[i]);
-			rte_prefetch0(packets[i]->data);
-		}
+		burst_taken(mbufs, count, packets);
 		nat_process_taken(forward->shard, view, packets, count, now_ns);
 		forward_verdicts(forward, packets, count);
 		busy = true;

@@ -18,7 +18,7 @@ REQUIRED = {
 STAGES = {"parse", "classify", "find", "translate", "rewrite", "guard", "emit"}
 NAMES = [
     "out-1", "out-1k", "out-64k", "out-1m", "in-64k", "in-1m", "setup-64k", "setup-1024ws", "vxlan-64k", "tcp-64k",
-    "imix-64k", "fill-50", "fill-90", "fill-99", "fill-99.9", "expiry-1m", "swap-10k", "synflood",
+    "imix-64k", "fill-50", "fill-90", "fill-99", "fill-99.9", "expiry-1m", "swap-10k", "synflood", "shards-2",
 ]
 TESTS = []
 

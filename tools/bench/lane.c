@@ -304,12 +304,14 @@ bool lane_open(
 	struct lane *ret_lane, enum memory_pages pages, uint32_t descriptor_count, uint64_t batch_ns, char *ret_text)
 {
 	struct lane lane = {.descriptor_count = descriptor_count, .batch_ns = batch_ns};
+	char name[sizeof("packets-") + 2 * sizeof(uintptr_t)]; /* there may be several lanes at a time */
 
-	if (!memory_heap_open(POOL_HEAP_BYTES, pages == MEMORY_PAGES_NORMAL ? pages : MEMORY_PAGES_LARGE, "packets",
+	snprintf(name, sizeof(name), "packets-%lx", (unsigned long)(uintptr_t)ret_lane);
+	if (!memory_heap_open(POOL_HEAP_BYTES, pages == MEMORY_PAGES_NORMAL ? pages : MEMORY_PAGES_LARGE, name,
 		    &lane.pool_heap, ret_text))
 		return false;
 	/* As dataplane/io/port.c makes it. */
-	lane.pool = rte_pktmbuf_pool_create("packets", POOL_COUNT, POOL_CACHE_COUNT,
+	lane.pool = rte_pktmbuf_pool_create(name, POOL_COUNT, POOL_CACHE_COUNT,
 		RTE_ALIGN_CEIL(sizeof(struct packet), RTE_CACHE_LINE_SIZE), RTE_MBUF_DEFAULT_BUF_SIZE,
 		lane.pool_heap.socket);
 	if (descriptor_count > 0)

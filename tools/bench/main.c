@@ -37,6 +37,7 @@ static bool run(const struct scenario *scenario, const struct options *options, 
 		[SCENARIO_EXPIRY] = run_expiry,
 		[SCENARIO_SWAP] = run_swap,
 		[SCENARIO_BPF] = run_bpf,
+		[SCENARIO_SHARDS] = run_shards,
 		[SCENARIO_FLOOD] = run_flood,
 	};
 

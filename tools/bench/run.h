@@ -44,6 +44,7 @@ bool run_fill(const struct scenario *scenario, const struct options *options, st
 bool run_expiry(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 bool run_swap(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 bool run_bpf(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
+bool run_shards(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 bool run_flood(const struct scenario *scenario, const struct options *options, struct result *ret, char *ret_text);
 
 #endif

@@ -81,6 +81,13 @@ const struct scenario scenarios[] = {
 		.egress_per_workspace = 1,
 		.vxlan = true,
 	},
+	{
+		.name = "shards-2",
+		.text = "two shards on two CPUs beside one on one: every packet at its owner, and at any",
+		.kind = SCENARIO_SHARDS,
+		.sessions = 65536,
+		.by_request_only = true,
+	},
 	STEADY("out-256k", 262144, "for the plot", .by_request_only = true),
 	STEADY("in-256k", 262144, "for the plot", .inbound = true, .by_request_only = true),
 	STEADY("out-4m", 4194304, "4,194,304 sessions over 80 IPs", .egress_per_workspace = 80,

@@ -13,6 +13,7 @@ enum scenario_kind {
 	SCENARIO_EXPIRY, /* idle sessions end while others work */
 	SCENARIO_SWAP,	 /* policies are swapped while sessions work */
 	SCENARIO_BPF,	 /* the BPF programs, in the kernel */
+	SCENARIO_SHARDS, /* two shards on two CPUs, and one */
 	SCENARIO_FLOOD,	 /* one workspace opens sessions as fast as it can while others work */
 };
 
