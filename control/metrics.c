@@ -13,10 +13,13 @@
 #include "control/api_request.h"
 #include "control/audit.h"
 #include "control/daemon.h"
+#include "control/gateways.h"
 #include "control/health.h"
 #include "control/metrics_text.h"
 #include "control/metrics_workers.h"
 #include "control/rib.h"
+#include "control/scalar.h"
+#include "control/state.h"
 #include "control/steer.h"
 #include "control/tls.h"
 #include "control/version.h"
@@ -271,6 +274,51 @@ static void write_workspaces(const struct workspaces_view *view, struct metrics_
 	}
 }
 
+/* Only what has happened: most workspaces never see most reasons. */
+static void write_workspace_drops(struct daemon *daemon, const struct workspaces_view *view, struct metrics_text *text)
+{
+	static const char *const reasons[WORKER_DROP_COUNT] = {
+#define DROP_LABEL(name, label, text) label,
+		WORKER_DROPS(DROP_LABEL)
+#undef DROP_LABEL
+	};
+	char escaped[2 * ID_SIZE_BYTES], labels[LABELS_SIZE_BYTES];
+
+	metrics_family(text, "postern_classifier_workspace_drops_total", "counter",
+		"Packets of the workspace's workers dropped on this host, by reason.");
+	for (size_t i = 0; i < view->count; i++) {
+		const struct workspace_row *row = &view->rows[i];
+		struct classifier_counters counters;
+		uint32_t index;
+
+		if (!row->classified || !state_find_workspace_index(daemon->state, row->id, &index) ||
+			classifier_read_workspace_drops(daemon->classifier, index, &counters) != STATUS_OK)
+			continue;
+		metrics_escape(row->id, escaped);
+		for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++) {
+			if (counters.drops[reason] == 0)
+				continue;
+			snprintf(labels, sizeof(labels), "workspace=\"%s\",reason=\"%s\"", escaped, reasons[reason]);
+			metrics_sample(
+				text, "postern_classifier_workspace_drops_total", labels, counters.drops[reason]);
+		}
+	}
+}
+
+static void write_gateways(const struct daemon *daemon, struct metrics_text *text)
+{
+	char address[SCALAR_SIZE_BYTES], labels[LABELS_SIZE_BYTES];
+
+	metrics_family(text, "postern_worker_host_gateway_up", "gauge", "Whether this worker host uses the gateway.");
+	for (size_t i = 0; i < gateways_count(daemon->gateways); i++) {
+		struct gateways_row row = gateways_get(daemon->gateways, i);
+
+		scalar_format_ipv4(row.address, address);
+		snprintf(labels, sizeof(labels), "gateway=\"%.15s\"", address);
+		metrics_sample(text, "postern_worker_host_gateway_up", labels, row.up);
+	}
+}
+
 static void write_classifier(struct daemon *daemon, const struct workspaces_view *view, struct metrics_text *text)
 {
 	static const char *const drop_labels[WORKER_DROP_COUNT] = {
@@ -290,6 +338,8 @@ static void write_classifier(struct daemon *daemon, const struct workspaces_view
 		text, "postern_classifier_drops_total", "counter", "Packets dropped on this worker host, by reason.");
 	for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++)
 		metrics_sample(text, "postern_classifier_drops_total", drop_labels[reason], counters.drops[reason]);
+	write_workspace_drops(daemon, view, text);
+	write_gateways(daemon, text);
 	admission_count(daemon->admission, &totals);
 	single(text, "postern_classifier_workers_missing", "gauge", "Wanted workers whose interface is not there.",
 		totals.of_state[WORKER_NO_INTERFACE]);

@@ -306,6 +306,63 @@ static void contradicting_lengths_are_malformed(void **state)
 	assert_worker_dropped(*state, &frame, WORKER_DROP_MALFORMED);
 }
 
+/* Larger than any MTU on the way: the underlay or the gateway's answer deals with it, not a silent drop here. */
+static void oversized_packet_is_redirected_whole(void **state)
+{
+	struct frame frame;
+
+	frame_build_ipv4(&frame, &(struct frame_ipv4){
+					 .source_mac = worker_mac,
+					 .source = WORKER_ADDRESS,
+					 .destination = REMOTE_ADDRESS,
+					 .protocol = PROTOCOL_UDP,
+					 .destination_port = 53,
+					 .payload_bytes = 1900,
+				 });
+	assert_worker_sent(*state, &frame);
+}
+
+static void ipv6_and_router_advertisements_are_dropped_by_name(void **state)
+{
+	struct frame frame = worker_frame(PROTOCOL_ICMP);
+
+	memset(frame.bytes + ETHERNET_BYTES, 0, frame.length_bytes - ETHERNET_BYTES);
+	frame_put16(frame.bytes + 12, 0x86dd);
+	frame.bytes[ETHERNET_BYTES] = 0x60;
+	frame.bytes[ETHERNET_BYTES + 6] = 58;
+	frame.bytes[ETHERNET_BYTES + 40] = 134;
+	assert_worker_dropped(*state, &frame, WORKER_DROP_IPV6);
+}
+
+static void dhcp_request_is_dropped_by_name(void **state)
+{
+	struct frame frame = worker_frame(PROTOCOL_UDP);
+
+	frame_put32(frame.bytes + ETHERNET_BYTES + 12, 0);
+	frame_put32(frame.bytes + ETHERNET_BYTES + 16, 0xffffffff);
+	frame_put16(frame.bytes + ETHERNET_BYTES + IPV4_BYTES + 2, 67);
+	assert_worker_dropped(*state, &frame, WORKER_DROP_DHCP);
+	frame_put16(frame.bytes + ETHERNET_BYTES + IPV4_BYTES + 2, 68);
+	assert_worker_dropped(*state, &frame, WORKER_DROP_SPOOFED_SOURCE);
+}
+
+/* Whatever it carries: without the tunnel's metadata nobody can say that a gateway has sent it. */
+static void reply_without_a_tunnel_is_from_no_gateway(void **state)
+{
+	const struct worker_fixture *fixture = *state;
+	const uint8_t protocols[] = {PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+	struct __sk_buff context = {.ifindex = fixture->vxlan_ifindex};
+
+	for (size_t i = 0; i < 3; i++) {
+		uint64_t before = worker_drops(fixture, WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
+		struct frame frame = worker_frame(protocols[i]);
+
+		assert_int_equal(
+			worker_run_program(fixture->bpf->progs.reply_ingress, &frame, &context).action, TC_ACT_SHOT);
+		assert_int_equal(worker_drops(fixture, WORKER_DROP_REPLY_UNKNOWN_GATEWAY), before + 1);
+	}
+}
+
 static void missing_vxlan_device_is_dropped_as_tunnel(void **state)
 {
 	struct frame frame = worker_frame(PROTOCOL_TCP);
@@ -366,6 +423,10 @@ int main(void)
 		worker_unit_test(vlan_tagged_frames_are_dropped),
 		worker_unit_test(packet_cut_short_at_any_length_is_malformed),
 		worker_unit_test(contradicting_lengths_are_malformed),
+		worker_unit_test(oversized_packet_is_redirected_whole),
+		worker_unit_test(ipv6_and_router_advertisements_are_dropped_by_name),
+		worker_unit_test(dhcp_request_is_dropped_by_name),
+		worker_unit_test(reply_without_a_tunnel_is_from_no_gateway),
 		worker_unit_test(missing_vxlan_device_is_dropped_as_tunnel),
 		worker_unit_test(frame_of_the_host_never_reaches_a_worker),
 		worker_unit_test(frame_of_our_own_programs_reaches_the_worker_unmarked),

@@ -36,17 +36,26 @@ def with_workspace_lines(text, workspace, *lines):
     )
 
 
+def connect_code(scene):
+    with scene.acme.ns.socket() as client:
+        client.settimeout(5)
+        return client.connect_ex((topology.INET_ADDRESS_2, 80))
+
+
 def denied_at_once(scene):
     """The connection is refused by an ICMP error of the worker host, and none of it is on the underlay."""
     rule = f"policy: {{ rules: [ {{ action: deny, to: {topology.INET_ADDRESS_2}/32 }} ] }}"
     rewrite(scene, lambda text: with_workspace_lines(text, "acme", rule))
+    system.wait_for("the rule to be in force", lambda: connect_code(scene) == errno.EHOSTUNREACH, 10)
     before = scene.worker_drops()
     underlay = capture.Capture(scene.lab.host, "uplink0", "udp port 4789")
-    with scene.acme.ns.socket() as client:
-        client.settimeout(5)
-        code = client.connect_ex((topology.INET_ADDRESS_2, 80))
+    code = connect_code(scene)
     expect(code == errno.EHOSTUNREACH, f"connect() ended with {errno.errorcode.get(code, code)}")
     expect(scene.worker_drops_since(before) == {"denied": 1}, f"counted: {scene.worker_drops_since(before)}")
+    of_acme = harness.labelled(
+        scene.postern.metrics("host"), "postern_classifier_workspace_drops_total", "reason", workspace="acme"
+    )
+    expect(of_acme.get("denied", 0) >= 2, f"counted for acme: {of_acme}")
     expect(traffic.works(scene.acme), "acme does not reach what is allowed")
     expect(traffic.works(scene.globex, topology.INET_ADDRESS_2), "globex is refused by acme's rule")
     underlay.stop()
@@ -159,6 +168,8 @@ def failing_gateways(scene):
         0.2,
     )
     expect(gateways_of(scene)[topology.GATEWAY_VTEP]["up"], "the one that is there is down")
+    up = harness.labelled(scene.postern.metrics("host"), "postern_worker_host_gateway_up", "gateway")
+    expect(up == {topology.GATEWAY_VTEP: 1}, f"the metrics say that these are up: {up}")
     for worker in (scene.acme, scene.globex):
         expect(traffic.works(worker), f"{worker.name} does not get through")
 
