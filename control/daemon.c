@@ -135,7 +135,7 @@ static void daemon_log_plan(struct daemon *daemon, const struct revision *revisi
 
 /* ---- the shared pool ---- */
 
-static struct revision_basis daemon_basis(const struct daemon *daemon)
+static struct revision_basis daemon_basis(struct daemon *daemon)
 {
 	const struct revision *desired = daemon->config.desired, *in_force = daemon->apply.in_force;
 	struct policy_registered registered = {0};
@@ -150,6 +150,8 @@ static struct revision_basis daemon_basis(const struct daemon *daemon)
 		.drains = &daemon->drains,
 		.now_s = daemon_steady_unix_s(daemon),
 		.api.directory = state_api_path(daemon->state),
+		.api.check = daemon->options.config_key_path != NULL ? config_signature_check : NULL,
+		.api.check_context = &daemon->config_key,
 	};
 }
 
@@ -356,6 +358,7 @@ static void daemon_load_first(struct daemon *daemon)
 	}
 	/* It holds what the API wrote, too. */
 	basis.api.directory = NULL;
+	basis.api.check = NULL; /* our own file, of what was checked */
 	if (revision_load(state_last_good_path(daemon->state), &basis, &revision, NULL, &problems, &warnings) ==
 		STATUS_OK) {
 		log_warning(
@@ -532,6 +535,10 @@ static enum status daemon_remember_registrations(struct daemon *daemon, struct p
 static enum status daemon_start(struct daemon *daemon, struct problems *problems)
 {
 	enum status status = daemon_resolve_paths(daemon, problems);
+
+	/* At start alone: whoever may change the configuration must not change who signs it. */
+	if (status == STATUS_OK && daemon->options.config_key_path != NULL)
+		status = config_key_load(daemon->options.config_key_path, &daemon->config_key, problems);
 
 	if (status == STATUS_OK)
 		status = daemon_open_events(daemon);

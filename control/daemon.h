@@ -17,6 +17,7 @@
 
 #include "control/announce.h"
 #include "control/classifier.h"
+#include "control/config_signature.h"
 #include "control/counters_view.h"
 #include "control/drain.h"
 #include "control/drop_monitor.h"
@@ -42,6 +43,7 @@ struct watch;
 struct daemon_options {
 	const char *run_dir;
 	const char *config_path;
+	const char *config_key_path; /* NULL: files need no signature */
 	enum log_level log_level;
 };
 
@@ -120,7 +122,8 @@ struct daemon {
 	struct event *reconcile;
 	double start_unix_s;
 	uint64_t start_monotonic_ns;
-	char config_path[4096]; /* absolute */
+	char config_path[4096];	      /* absolute */
+	struct config_key config_key; /* of options.config_key_path */
 
 	struct state *state;
 	struct watch *watch;

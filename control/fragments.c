@@ -166,9 +166,10 @@ static enum status read_bytes(
 }
 
 /* STATUS_INVALID, STATUS_SYSTEM: the file is of no use, and the problems say why; go on with the next one. */
-static enum status read_tree(const char *path, const char *text, struct fragments *fragments,
+static enum status read_tree(const char *path, const char *text, bool from_api, struct fragments *fragments,
 	struct yaml_tree **ret_tree, struct problems *problems)
 {
+	const struct config_api *api = fragments->api;
 	char *bytes;
 	size_t size_bytes;
 	enum status status = read_bytes(path, text, &bytes, &size_bytes, problems);
@@ -180,6 +181,9 @@ static enum status read_tree(const char *path, const char *text, struct fragment
 		problems_add(problems,
 			"%s: with this file the configuration is larger than %d MiB: it may have at most that", path,
 			YAML_FILE_SIZE_MAX_BYTES / (1024 * 1024));
+		status = STATUS_INVALID;
+	} else if (!from_api && api && api->check &&
+		   !api->check(api->check_context, path, bytes, size_bytes, problems)) {
 		status = STATUS_INVALID;
 	} else {
 		status = yaml_tree_parse(path, bytes, size_bytes, ret_tree, problems);
@@ -214,7 +218,7 @@ static enum status load_file(struct yaml_tree *main, const char *path, const str
 		problems_add(problems, "%s: more than %d included files: merge some", path, FRAGMENT_COUNT_MAX);
 		return STATUS_INVALID;
 	}
-	status = read_tree(path, text, fragments, &tree, problems);
+	status = read_tree(path, text, api != NULL, fragments, &tree, problems);
 	if (status != STATUS_OK)
 		return status == STATUS_NO_MEMORY ? status : STATUS_OK;
 	tree->from_api = api != NULL;
@@ -395,6 +399,7 @@ enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const
 	enum status status = STATUS_OK;
 
 	fragments->size_bytes = main_size_bytes;
+	fragments->api = api;
 	if (main->root->kind != YAML_MAPPING)
 		return STATUS_OK;
 	include = yaml_node_child(main->root, "include");

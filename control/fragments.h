@@ -29,6 +29,7 @@ struct fragments {
 	size_t count, capacity;
 	size_t size_bytes; /* read so far, the main file's too */
 	struct hash_index paths;
+	const struct config_api *api; /* while loading */
 };
 
 /*

@@ -16,6 +16,7 @@ struct arguments {
 enum {
 	OPTION_RUN_DIR = 256,
 	OPTION_CONFIG,
+	OPTION_CONFIG_KEY,
 	OPTION_CHECK,
 	OPTION_PRINT_CONFIG,
 	OPTION_LOG_LEVEL,
@@ -29,6 +30,7 @@ static void print_usage(FILE *stream)
 	      "       posternd --config FILE.yaml --check           validate, tell every error; exit 4 when there is "
 	      "one\n"
 	      "       posternd --config FILE.yaml --print-config    print it with every default written out\n"
+	      "       --config-key PUBLIC.pem: every file must be signed (FILE.sig; see postern config sign)\n"
 	      "       posternd --help | --version\n"
 	      "\n"
 	      "The control daemon of Postern. It reads the configuration, again on SIGHUP and whenever the file "
@@ -50,11 +52,19 @@ static void print_lines(const struct problems *problems)
 static int check_config(const struct arguments *arguments)
 {
 	struct problems problems = {0}, warnings = {0};
-	const struct revision_basis nothing = {0};
+	struct revision_basis nothing = {0};
+	struct config_key key;
 	struct revision *revision;
 	size_t egress_ip_count = 0, vpc_count = 0;
-	enum status status =
-		revision_load(arguments->options.config_path, &nothing, &revision, NULL, &problems, &warnings);
+	enum status status = STATUS_OK;
+
+	if (arguments->options.config_key_path != NULL) {
+		nothing.api.check = config_signature_check;
+		nothing.api.check_context = &key;
+		status = config_key_load(arguments->options.config_key_path, &key, &problems);
+	}
+	if (status == STATUS_OK)
+		status = revision_load(arguments->options.config_path, &nothing, &revision, NULL, &problems, &warnings);
 
 	if (status != STATUS_OK) {
 		print_lines(&problems);
@@ -109,6 +119,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 	static const struct option options[] = {
 		{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
 		{"config", required_argument, NULL, OPTION_CONFIG},
+		{"config-key", required_argument, NULL, OPTION_CONFIG_KEY},
 		{"check", no_argument, NULL, OPTION_CHECK},
 		{"print-config", no_argument, NULL, OPTION_PRINT_CONFIG},
 		{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
@@ -125,6 +136,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			break;
 		case OPTION_CONFIG:
 			ret_arguments->options.config_path = optarg;
+			break;
+		case OPTION_CONFIG_KEY:
+			ret_arguments->options.config_key_path = optarg;
 			break;
 		case OPTION_CHECK:
 			ret_arguments->check = true;

@@ -208,7 +208,11 @@ enum status config_load_all(const char *path, const struct config_api *api, stru
 
 	if (status != STATUS_OK)
 		return status;
-	status = parse_and_include(path, bytes, &input, ret_model, problems, warnings);
+	if (api != NULL && api->check != NULL &&
+		!api->check(api->check_context, path, bytes, input.size_bytes, problems))
+		status = STATUS_INVALID;
+	else
+		status = parse_and_include(path, bytes, &input, ret_model, problems, warnings);
 	free(bytes);
 	return status;
 }

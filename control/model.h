@@ -218,6 +218,9 @@ struct config_api {
 	const char *directory;	  /* of its fragments, *.json; NULL: none */
 	const char *changed_name; /* one that is looked at as it shall be, not as it is on disk; NULL: none */
 	const char *changed_text; /* what it shall be, terminated; NULL: gone */
+	/* Asked about the bytes of each file, but of the API's fragments, before they are parsed; NULL: nobody is. */
+	bool (*check)(void *context, const char *path, const char *bytes, size_t size_bytes, struct problems *problems);
+	void *check_context;
 };
 
 /*

@@ -19,6 +19,7 @@
 #include "tools/postern_gateway.h"
 #include "tools/postern_monitor.h"
 #include "tools/postern_show.h"
+#include "tools/postern_sign.h"
 #include "tools/postern_worker.h"
 
 enum { PATH_SIZE_BYTES = 1024, OPERANDS_ANY = -1, WATCH_INTERVAL_MAX_S = 3600 };
@@ -214,9 +215,14 @@ static int command_config(const struct arguments *arguments)
 
 	if (arguments->operand_count == 1 && strcmp(arguments->operands[0], "show") == 0)
 		return config_show(arguments);
+	if (arguments->operand_count >= 3 && strcmp(arguments->operands[0], "sign") == 0)
+		return sign_files(arguments->operands[1], arguments->operands + 2, arguments->operand_count - 2);
+	if (arguments->operand_count >= 3 && strcmp(arguments->operands[0], "verify") == 0)
+		return verify_files(arguments->operands[1], arguments->operands + 2, arguments->operand_count - 2);
 	if (arguments->operand_count != 2 || strcmp(arguments->operands[0], "check") != 0) {
 		fprintf(stderr,
-			"postern: config: there are `postern config check FILE.yaml` and `postern config show`\n");
+			"postern: config: there are `postern config check FILE.yaml`, `postern config show`, `postern "
+			"config sign KEY FILE...` and `postern config verify KEY FILE...`\n");
 		return EXIT_CODE_USAGE;
 	}
 	if (config_load(file, &model, &problems, &warnings) != STATUS_OK) {
@@ -409,8 +415,9 @@ static const struct command commands[] = {
 		command_drops},
 	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--json]", "who uses this egress IP and port now", 1,
 		command_who},
-	{"config", "config check FILE.yaml | config show",
-		"validate a configuration, exit 4 when there is an error; or print the one in use with its sources",
+	{"config", "config check FILE.yaml | config show | config sign KEY FILE... | config verify KEY FILE...",
+		"validate a configuration, exit 4 when there is an error; print the one in use with its sources; sign "
+		"files for posternd --config-key, or verify that",
 		OPERANDS_ANY, command_config},
 	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
 	{"reload", "reload [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,

@@ -370,7 +370,50 @@ def ten_thousand_connections_leave_the_daemon_and_its_unix_socket_in_service(lab
     assert setup.daemon.running() and setup.daemon.stop(signal.SIGTERM) == 0, setup.daemon.text()
 
 
+def files_count_only_as_the_key_of_the_command_line_has_signed_them(lab):
+    directory, included = lab.directory + "/sign", lab.directory + "/conf.d"
+    os.mkdir(directory)
+    os.mkdir(included)
+    signer, stranger = Signer(directory, "ours"), Signer(directory, "theirs")
+    public = directory + "/public.pem"
+    with open(public, "wb") as stream:
+        stream.write(openssl("pkey", "-in", signer.key, "-pubout"))
+    fragment = included + "/initech.yaml"
+    with open(fragment, "w", encoding="utf-8") as stream:
+        stream.write("workspaces: [ %s ]" % json.dumps(dict(INITECH, id="initech")))
+    lab.write(base.GOOD.replace("version: 1", "version: 1\ninclude: ['conf.d/*.yaml']"))
+    check = lambda: base.run(base.POSTERND, "--config", lab.config, "--config-key", public, "--check")
+    unsigned = check()
+    assert unsigned.returncode == 4 and lab.config + ".sig" in unsigned.stderr, unsigned
+    assert base.run(base.POSTERN, "config", "sign", stranger.key, lab.config, fragment).returncode == 0
+    assert check().returncode == 4 and "is not signed by the key" in check().stderr
+    assert base.run(base.POSTERN, "config", "verify", public, lab.config).returncode == 4
+    assert base.run(base.POSTERN, "config", "sign", signer.key, lab.config).returncode == 0
+    half = check()
+    assert half.returncode == 4 and "initech.yaml" in half.stderr, half
+    assert base.run(base.POSTERN, "config", "sign", signer.key, fragment).returncode == 0
+    assert base.run(base.POSTERN, "config", "verify", public, lab.config, fragment).returncode == 0
+    assert check().returncode == 0, check()
+    with open(fragment, "a", encoding="utf-8") as stream:
+        stream.write("\n")
+    assert check().returncode == 4
+    for wrong in (public + ".absent", signer.key, lab.config):
+        assert base.run(base.POSTERND, "--config", lab.config, "--config-key", wrong, "--check").returncode == 4
+    assert base.run(base.POSTERN, "config", "sign", signer.key, fragment).returncode == 0
+    process = lab.start(base.POSTERND, "--run-dir", lab.run_dir, "--config", lab.config, "--config-key", public)
+    wait_for("posternd to answer", lambda: lab.cli("status").returncode in (0, 5))
+    assert lab.status()["config"]["valid"], process.text()
+    # The API's own writes need no signature; a tampered file changes nothing.
+    made = ask(UnixConnection(lab.run_dir + "/posternd.sock"), "PUT", "/v1/workspaces/hooli?wait=0",
+               json.loads(json.dumps(INITECH).replace("7003", "7004").replace(".30", ".40")))
+    assert made.code == 202, made
+    lab.write(base.LARGER)
+    wait_for("the tampered file to be told", lambda: not lab.status()["config"]["valid"])
+    assert "hooli" in lab.cli("config", "show").stdout
+
+
 TESTS = [
+    files_count_only_as_the_key_of_the_command_line_has_signed_them,
     certificates_let_in_whom_the_list_names_and_as_what_it_says, certificates_that_do_not_count_are_refused,
     tokens_let_in_as_their_scope_says, tokens_that_do_not_count_are_refused,
     keys_and_certificates_are_read_anew_when_they_change, metrics_take_tls_and_a_role_where_asked_for,
