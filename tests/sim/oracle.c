@@ -393,15 +393,21 @@ void oracle_restart(struct oracle *oracle, const struct oracle_config *config)
 	struct parts *datagrams = oracle->datagrams;
 	struct output *resets = oracle->resets;
 	forget(oracle);
-	memset(oracle, 0, sizeof(*oracle));
+	/* Of the entries, by far the most of it, only those that were ever used. */
+	memset(oracle->entries, 0, oracle->entries_ever * sizeof(oracle->entries[0]));
+	memset(oracle, 0, offsetof(struct oracle, entries));
+	memset(&oracle->datagrams, 0, sizeof(*oracle) - offsetof(struct oracle, datagrams));
 	oracle->datagrams = datagrams;
 	oracle->resets = resets;
 	oracle->config = *config;
 	oracle->now_ns = (int64_t)config->now_ns;
 	oracle->last_id = UINT16_MAX;
 	const struct policy_egress_ip own = {.port_first = 0};
-	for (uint32_t port = 0; port < 65536 && config->port_count != 0; port++)
-		oracle->ports_given += port_given(oracle, &own, port);
+	const uint32_t end = config->port_first + config->port_count;
+	for (uint32_t port = config->port_first, next; port < end; port = next) { /* turn by turn */
+		next = port / 32 * 32 + 32 < end ? port / 32 * 32 + 32 : end;
+		oracle->ports_given += port_given(oracle, &own, port) ? next - port : 0;
+	}
 }
 
 struct oracle *oracle_new(const struct oracle_config *config)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/nat/fragment.h"
+
 static void *zeroed(size_t size_bytes)
 {
 	size_bytes = (size_bytes + 4095) & ~(size_t)4095;
@@ -64,6 +66,18 @@ struct world *world_new(uint32_t sessions_max, uint32_t shard_index, uint32_t sh
 	return world;
 }
 
+/* All of it but the datagrams of fragments, which are most of it, and are written anew whole when they are taken. */
+static void shard_clear(struct world *world)
+{
+	uint8_t *memory = (uint8_t *)world->shard;
+	uint8_t *datagrams = (uint8_t *)world->shard->fragments.datagrams;
+	if (datagrams == NULL)
+		return; /* fresh memory */
+	uint8_t *behind = datagrams + DATAGRAMS_MAX * sizeof(struct datagram);
+	memset(behind, 0, world->shard_bytes - (size_t)(behind - memory));
+	memset(memory, 0, (size_t)(datagrams - memory));
+}
+
 void world_restart(struct world *world, uint32_t shard_index, uint32_t shard_count, uint64_t seed)
 {
 	world->identities->sequence = 0; /* as if it were zeroed: the first use of it sets all up */
@@ -94,7 +108,7 @@ void world_restart(struct world *world, uint32_t shard_index, uint32_t shard_cou
 		seed = seed * 6364136223846793005u + 1442695040888963407u;
 		world->config.secret[i] = (uint8_t)(seed >> 56);
 	}
-	memset((void *)world->shard, 0, world->shard_bytes);
+	shard_clear(world);
 	if (nat_shard_init(world->shard, &world->config) == NULL)
 		abort();
 	world_draft_default(&world->draft);
