@@ -7,7 +7,7 @@ says in its payload who sent it and when. Then two captures are judged: the work
 must agree, and the internet, where the source must be an egress IP of that workspace. Nothing that was sent too early or
 too late may be in either.
 
-usage: tests/netns/churn.py BUILD_DIR [--workers N] [--seed N]      N: 40 unless given; 1000 takes a few minutes
+usage: tests/netns/churn.py BUILD_DIR [--workers N] [--seed N]      N: 36 unless given; 1000 takes a few minutes
 """
 
 import argparse
@@ -32,7 +32,7 @@ SLOTS = 6  # addresses that are used in turn
 PORT = 5353
 WORKER_MAC = "02:00:00:00:10:%02x"
 GATEWAY_MAC = "02:50:4f:53:54:01"
-OPTIONS = argparse.Namespace(workers=40, seed=1)
+OPTIONS = argparse.Namespace(workers=36, seed=1)
 
 
 class Uds(http.client.HTTPConnection):
@@ -256,7 +256,9 @@ def undisturbed(scene):
     print(f"# {OPTIONS.workers} workers in {took_s:.1f} s; {count} became ready, 99% within {bound_ms:g} ms")
     scene.points.point("the gateway has forgotten them all", forgotten, scene)
     unreachable(scene, farm)
+    scene.points.point("postern worker adds, lists, shows and removes", commands, scene, farm)
     farm.close()
+    scene.points.point("postern worker detach --all leaves the host clean", detach, scene)
 
 
 def forgotten(scene):
@@ -328,6 +330,120 @@ def killed(scene):
     farm.close()
 
 
+def commands(scene, farm):
+    """What an operator types."""
+    cli = scene.postern.cli
+    worker = farm.make(9100, "acme", 5)
+    spec = ("--interface", worker.interface, "--workspace", "acme", "--vpc", "main", "--ip", worker.address)
+    code, out, err = cli("host", "worker", "add", *spec)
+    expect(code == 0 and "open" in out, f"add exits {code}: {out}{err}")
+    code, out, err = cli("host", "worker", "list")
+    expect(code == 0 and worker.interface in out, f"list exits {code}: {out}{err}")
+    shown = scene.postern.cli_json("host", "worker", "show", worker.interface)
+    expect(shown["state"] == "open" and shown["source"] == "api", f"show says {shown}")
+    code, out, err = cli("host", "worker", "remove", worker.interface)
+    expect(code == 0, f"remove exits {code}: {out}{err}")
+    code, out, err = cli("host", "worker", "show", worker.interface)
+    expect(code == 1, f"show of a worker that is gone exits {code}: {out}{err}")
+    code, out, err = cli("host", "worker", "add", *spec[:-1], "10.9.9.9")
+    expect(code == 5 and "outside of VPC main" in out, f"add outside of the VPC exits {code}: {out}{err}")
+    code, out, err = cli("host", "worker", "detach", "--all")
+    expect(code == 1 and "posternd is running" in err, f"detach beside posternd exits {code}: {out}{err}")
+    cli("host", "worker", "remove", worker.interface)
+    worker.delete()
+
+
+def detach(scene):
+    scene.postern.host_daemon.stop(20)
+    with scene.lab.host.inside():
+        code, out, err = scene.postern.cli("host", "worker", "detach", "--all")
+    expect(code == 0, f"detach exits {code}: {out}{err}")
+    left = scene.lab.host.run(["tc", "qdisc", "show"]).stdout + scene.lab.host.run(["ip", "link", "show"]).stdout
+    expect("clsact" not in left and "postern-vxlan" not in left, f"left: {left}")
+
+
+def openssl(*arguments):
+    system.run(["openssl", *arguments])
+
+
+class Authority:
+    """Signs the certificates of both sides."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        key = ("-newkey", "ed25519", "-nodes", "-keyout", self.path("ca.key"))
+        openssl("req", "-x509", *key, "-out", self.path("ca.pem"), "-subj", "/CN=lab", "-days", "2")
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def issue(self, name, san):
+        key = ("-newkey", "ed25519", "-nodes", "-keyout", self.path(name + ".key"))
+        openssl("req", "-new", *key, "-out", self.path(name + ".csr"), "-subj", f"/CN={name}")
+        with open(self.path(name + ".ext"), "w", encoding="ascii") as extensions:
+            extensions.write(f"subjectAltName={san}\n")
+        signer = ("-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-CAcreateserial")
+        files = ("-in", self.path(name + ".csr"), "-out", self.path(name + ".pem"), "-extfile", self.path(name + ".ext"))
+        openssl("x509", "-req", *signer, *files, "-days", "2")
+
+
+def https_host(scene, authority, certificate):
+    scene.postern.configuration.worker_host_lines = [
+        "  admission:",
+        f"    gateways: [ {{ vtep: {topology.GATEWAY_VTEP}, api: 'https://{topology.GATEWAY_VTEP}:9465' }} ]",
+        f"    ca: {authority.path('ca.pem')}",
+        f"    certificate: {authority.path(certificate + '.pem')}",
+        f"    key: {authority.path(certificate + '.key')}",
+    ]
+    scene.postern.write("host", scene.postern.configuration.host())
+
+
+def https(scene):
+    """The gateway is asked over HTTPS, with a certificate on each side."""
+    authority = Authority(scene.lab.run_dir("pki"))
+    authority.issue("gateway", f"IP:{topology.GATEWAY_VTEP}")
+    authority.issue("host", "DNS:host.lab")
+    authority.issue("stranger", "DNS:stranger.lab")
+    api = [
+        "api:",
+        f"  listen: {topology.GATEWAY_VTEP}:9465",
+        f"  certificate: {authority.path('gateway.pem')}",
+        f"  key: {authority.path('gateway.key')}",
+        f"  client_ca: {authority.path('ca.pem')}",
+        f"  clients: [ {{ san: dns:host.lab, roles: ['host:{topology.HOST_VTEP}'] }} ]",
+    ]
+    scene.postern.write("gw", scene.postern.configuration.gateway() + "\n".join(api) + "\n")
+    https_host(scene, authority, "host")
+    scene.start()
+    farm = Farm(scene)
+    scene.points.point("a worker opens by the word of a gateway that is asked over HTTPS", opens, farm, 1)
+    https_host(scene, authority, "stranger")
+    scene.points.point("a certificate that the gateway does not know opens nobody", stays_closed, scene, farm, 3)
+    scene.points.point("P4: who was open stays open then", lambda: traffic.works(scene.acme))
+    farm.close()
+
+
+def opens(farm, number):
+    worker = live(farm, number, "acme", number)
+    expect(worker.state() == "open", f"its state is {worker.state()}")
+
+
+def stays_closed(scene, farm, number):
+    system.wait_for(
+        "the new certificate to be refused",
+        lambda: not ask(scene, "host", "GET", "/v1/workers")[1]["gateways"][0]["acknowledges"],
+        15,
+    )
+    worker = farm.make(number, "globex", number)
+
+    def reason():
+        ask(scene, "host", "POST", "/v1/workers?wait=0", worker.spec())
+        return ask(scene, "host", "GET", f"/v1/workers/{worker.interface}")[1].get("reason", "")
+
+    system.wait_for("the gateway's refusal to be shown", lambda: "does not acknowledge" in reason(), 15)
+    expect(worker.state() == "awaits-gateway", f"its state is {worker.state()}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build_dir")
@@ -336,4 +452,4 @@ if __name__ == "__main__":
     parser.parse_args(namespace=OPTIONS)
     sys.argv = [sys.argv[0], OPTIONS.build_dir]
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    harness.main(undisturbed, killed)
+    harness.main(undisturbed, killed, https)
