@@ -13,6 +13,7 @@ static const struct api_route *const tables[] = {
 	api_workers_routes,
 	api_monitor_routes,
 	api_drains_routes,
+	api_apply_routes,
 };
 
 const struct api_routes api_routes = {.tables = tables, .count = sizeof(tables) / sizeof(tables[0])};

@@ -14,6 +14,7 @@ extern const struct api_routes api_routes;
 
 /* One table per noun, in control/api_NOUN.c. */
 extern const struct api_route api_config_routes[];
+extern const struct api_route api_apply_routes[];
 extern const struct api_route api_drains_routes[];
 extern const struct api_route api_egress_routes[];
 extern const struct api_route api_gateways_routes[];

@@ -34,7 +34,8 @@ static void serve_config(struct daemon *daemon, struct api_request *request)
 
 static void serve_reload(struct daemon *daemon, struct api_request *request)
 {
-	bool valid = daemon_reload(daemon);
+	const char *force = api_request_query(request, "force");
+	bool valid = force != NULL && force[0] == '1' ? daemon_reload_forced(daemon) : daemon_reload(daemon);
 	const struct problems *errors = &daemon->config.errors;
 	json_t *array = json_array();
 
@@ -60,6 +61,7 @@ const struct api_route api_config_routes[] = {
 		.permission = API_OPERATE,
 		.serve = serve_reload,
 		.summary = "Reads the files again; 422 when they are not valid, and nothing changes.",
+		.query = "force: 1 takes also what removes more workspaces than change_limits allows.",
 		.answer_schema = "Reload",
 	},
 	{.pattern = NULL},

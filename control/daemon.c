@@ -26,6 +26,7 @@
 #include "control/registrations.h"
 #include "control/rib.h"
 #include "control/scalar.h"
+#include "control/staged.h"
 #include "control/state.h"
 #include "control/version.h"
 #include "control/watch.h"
@@ -283,12 +284,14 @@ static void daemon_config_is_valid(struct daemon_config *config, struct problems
 	config->warnings = *warnings;
 }
 
-bool daemon_reload(struct daemon *daemon)
+/* `forced`: without the guard on changes that remove much. */
+static bool daemon_read(struct daemon *daemon, bool forced)
 {
 	struct daemon_config *config = &daemon->config;
 	const struct revision_basis basis = daemon_basis(daemon);
 	struct config_directories directories = {0};
-	struct revision *revision;
+	struct revision *revision = NULL;
+	enum status status;
 	struct problems warnings = {0};
 	char notice[96];
 
@@ -296,8 +299,13 @@ bool daemon_reload(struct daemon *daemon)
 		(unsigned long long)(daemon_monotonic_ns() / 1000));
 	notify_send(notice);
 	problems_clear(&config->errors);
-	if (revision_load(daemon->config_path, &basis, &revision, &directories, &config->errors, &warnings) ==
-		STATUS_OK) {
+	status = revision_load(daemon->config_path, &basis, &revision, &directories, &config->errors, &warnings);
+	if (status == STATUS_OK && !forced && config->desired != NULL &&
+		!staged_guard(config->desired->model, revision->model, &config->errors)) {
+		revision_release(revision);
+		status = STATUS_REFUSED;
+	}
+	if (status == STATUS_OK) {
 		daemon_config_is_valid(config, &warnings);
 		log_problems(&daemon->log, LOG_LEVEL_WARNING, &config->warnings);
 		daemon_adopt(daemon, revision, DAEMON_SOURCE_FILE, daemon->config_path);
@@ -313,6 +321,27 @@ bool daemon_reload(struct daemon *daemon)
 	config_directories_clear(&directories);
 	notify_send("READY=1");
 	return config->file_valid;
+}
+
+bool daemon_reload(struct daemon *daemon)
+{
+	return daemon_read(daemon, false);
+}
+
+bool daemon_reload_forced(struct daemon *daemon)
+{
+	return daemon_read(daemon, true);
+}
+
+enum status daemon_try_file(
+	struct daemon *daemon, const char *path, struct revision **ret_revision, struct problems *problems)
+{
+	const struct revision_basis basis = daemon_basis(daemon);
+	struct problems warnings = {0};
+	enum status status = revision_load(path, &basis, ret_revision, NULL, problems, &warnings);
+
+	problems_clear(&warnings);
+	return status;
 }
 
 enum status daemon_try_change(struct daemon *daemon, const char *name, const char *text, struct revision **ret_revision,
@@ -451,6 +480,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 	admission_tick(daemon->admission);
 	drain_control_tick(daemon);
 	listeners_apply(daemon);
+	staged_tick(daemon);
 	api_wait_check(daemon);
 	daemon_log_health(daemon);
 	if (daemon->watchdog)
@@ -561,6 +591,7 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 	daemon->watchdog = notify_watchdog_wanted();
 	status = daemon_remember_shared_pool(daemon);
 	drain_control_open(daemon);
+	staged_open(daemon);
 	if (status == STATUS_OK)
 		status = daemon_remember_registrations(daemon, problems);
 	if (status == STATUS_OK)

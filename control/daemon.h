@@ -105,6 +105,11 @@ struct daemon_announce {
 	struct problems problems;
 };
 
+/* Owned by control/staged.c. */
+struct daemon_staged {
+	uint64_t deadline_s; /* to confirm the change that was applied; 0: none waits */
+};
+
 /* Two totals, a second apart. */
 struct daemon_rates {
 	bool valid;
@@ -149,6 +154,7 @@ struct daemon {
 	bool shared_pool_unsaved;
 	struct daemon_apply apply;
 	struct daemon_announce announce;
+	struct daemon_staged staged;
 	struct drains drains; /* control/drain_control.h */
 	struct counters_view counters;
 	struct sessions_view sessions;
@@ -166,6 +172,14 @@ enum status daemon_run(struct daemon *daemon);
 
 /* Leaves the dataplane, the BPF programs and their pins as they are (P4). */
 void daemon_close(struct daemon *daemon);
+
+/*
+ * Main files that are on trial: control/staged.h. Reads the file again without its guard; and what a file would be as the
+ * main one, without any effect.
+ */
+bool daemon_reload_forced(struct daemon *daemon);
+enum status daemon_try_file(
+	struct daemon *daemon, const char *path, struct revision **ret_revision, struct problems *problems);
 
 /* Reads the file again; true when it is valid. What is wrong is in `config.errors`. */
 bool daemon_reload(struct daemon *daemon);

@@ -689,6 +689,19 @@ SECTION(shared_pool_section, "shared_pool", shared_pool_fields, struct model, FI
 	"keeps it "
 	"over reloads and restarts.");
 
+static const struct field change_limit_fields[] = {
+	{.key = "removed_workspaces",
+		.type = FIELD_INTEGER,
+		RANGE(0, 100),
+		.default_text = "50",
+		VALUE(struct model, removed_workspaces_percent_max),
+		.doc = "Per cent of the workspaces that one change may remove without --force; the configuration "
+		       "before the "
+		       "change decides. 100 allows everything."},
+};
+SECTION(change_limits_section, "change_limits", change_limit_fields, struct model, FIELD_NOWHERE,
+	"What one change of the files may do without --force.");
+
 static const struct field file_fields[] = {
 	{.key = "version",
 		.type = FIELD_INTEGER,
@@ -713,6 +726,10 @@ static const struct field file_fields[] = {
 		.doc = "The translating side. At least one of gateway and worker_host must be there."},
 	{.key = "api", MAP_INLINE(fields_api), .default_text = "", .doc = "The API beyond the Unix socket."},
 	{.key = "metrics", MAP_INLINE(metrics_section), .default_text = "", .doc = "The metrics endpoint."},
+	{.key = "change_limits",
+		MAP_INLINE(change_limits_section),
+		.default_text = "",
+		.doc = "What one change may do."},
 	{.key = "shared_pool", MAP_INLINE(shared_pool_section), .default_text = "", .doc = "The shared egress IPs."},
 	{.key = "workspaces",
 		.type = FIELD_MAP,

@@ -207,6 +207,7 @@ struct model {
 	size_t shared_pool_ip_count;
 	uint32_t shared_pool_ports;    /* of one workspace; a multiple of POLICY_PORT_BLOCK */
 	uint32_t shared_pool_linger_s; /* how long a range drains when its workspace has moved to IPs of its own */
+	uint32_t removed_workspaces_percent_max; /* of a change that is not forced */
 	uint32_t *released_ips; /* what control/drain.h took away from workspaces that have them in their files */
 	size_t released_ip_count;
 	const char *file;    /* where it came from */

@@ -40,6 +40,7 @@ struct state {
 static const char generation_name[] = "generation";
 static const char last_good_name[] = "last-good.yaml";
 static const char api_name[] = "api.d";
+static const char confirm_name[] = "confirm-by";
 static const char drains_name[] = "drains.json";
 static const char indexes_name[] = "workspace-indexes.json";
 static const char shared_pool_name[] = "shared-pool.json";
@@ -443,6 +444,28 @@ static char *state_read(struct state *state, const char *name, size_t size_max_b
 	bytes[length_bytes] = '\0';
 	*ret_length_bytes = length_bytes;
 	return bytes;
+}
+
+uint64_t state_load_confirm_deadline(struct state *state)
+{
+	size_t length_bytes;
+	char *text = state_read(state, confirm_name, 32, &length_bytes);
+	uint64_t deadline_s = text != NULL ? strtoull(text, NULL, 10) : 0;
+
+	free(text);
+	return deadline_s;
+}
+
+enum status state_save_confirm_deadline(struct state *state, uint64_t deadline_s, struct problems *problems)
+{
+	struct problems ignored = {0};
+	char text[32];
+	enum status status;
+
+	snprintf(text, sizeof(text), "%" PRIu64 "\n", deadline_s);
+	status = state_replace(state, confirm_name, text, strlen(text), problems != NULL ? problems : &ignored);
+	problems_clear(&ignored);
+	return status;
 }
 
 char *state_load_drains(struct state *state, size_t *ret_length_bytes)

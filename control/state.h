@@ -66,6 +66,10 @@ bool state_find_workspace_index(const struct state *state, const char *workspace
 size_t state_load_gateways_down(const struct state *state, uint32_t *ret_addresses, size_t count_max);
 enum status state_save_gateways_down(
 	struct state *state, const uint32_t *addresses, size_t count, struct problems *problems);
+/* Until when a change is to be confirmed: Unix seconds, 0: none, or unknown. `problems` may be NULL. */
+uint64_t state_load_confirm_deadline(struct state *state);
+enum status state_save_confirm_deadline(struct state *state, uint64_t deadline_s, struct problems *problems);
+
 /* DIR/state/drains.json, of any content; malloc'ed. NULL with errno: it can not be read, ENOENT when there is none. */
 char *state_load_drains(struct state *state, size_t *ret_length_bytes);
 enum status state_save_drains(struct state *state, const char *text, struct problems *problems);

@@ -14,6 +14,7 @@
 #include "control/plan.h"
 #include "control/status.h"
 #include "control/version.h"
+#include "tools/postern_apply.h"
 #include "tools/postern_client.h"
 #include "tools/postern_drain.h"
 #include "tools/postern_gateway.h"
@@ -30,7 +31,8 @@ struct arguments {
 	bool refused;	  /* drops: the destinations, not the reasons */
 	unsigned watch_s; /* 0: once */
 	const char *deadline;
-	bool force, cancel, list;
+	const char *confirm;
+	bool force, cancel, list, confirmed, rollback;
 	const char *workspace, *egress, *remote, *limit;
 	struct postern_worker_arguments worker; /* its own options only */
 	int operand_count;
@@ -337,7 +339,7 @@ static int command_reload(const struct arguments *arguments)
 	json_t *json, *errors;
 	int code = EXIT_CODE_OK;
 
-	if (!client_ask(arguments->run_dir, "POST", "/v1/reload", &answer))
+	if (!client_ask(arguments->run_dir, "POST", arguments->force ? "/v1/reload?force=1" : "/v1/reload", &answer))
 		return EXIT_CODE_UNREACHABLE;
 	json = json_loads(answer.body, 0, NULL);
 	errors = json_object_get(json, "errors");
@@ -356,6 +358,26 @@ static int command_reload(const struct arguments *arguments)
 	json_decref(json);
 	free(answer.body);
 	return code;
+}
+
+static int command_apply(const struct arguments *arguments)
+{
+	const struct apply_arguments apply = {
+		.run_dir = arguments->run_dir,
+		.file = arguments->operand_count == 1 ? arguments->operands[0] : NULL,
+		.confirm = arguments->confirm,
+		.force = arguments->force,
+		.confirmed = arguments->confirmed,
+		.rollback = arguments->rollback,
+		.json = arguments->json,
+	};
+
+	if (arguments->operand_count > 1 ||
+		(arguments->operand_count == 1) + arguments->confirmed + arguments->rollback != 1) {
+		fprintf(stderr, "usage: postern %s\n", APPLY_USAGE);
+		return EXIT_CODE_USAGE;
+	}
+	return apply_command(&apply);
 }
 
 static int command_drain(const struct arguments *arguments)
@@ -420,8 +442,10 @@ static const struct command commands[] = {
 		"files for posternd --config-key, or verify that",
 		OPERANDS_ANY, command_config},
 	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
-	{"reload", "reload [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
+	{"reload", "reload [--force] [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
 		command_reload},
+	{"apply", APPLY_USAGE, "put a new configuration in the place of the old one, on trial if wanted", OPERANDS_ANY,
+		command_apply},
 	{"drain", DRAIN_USAGE, "take an egress IP out of use without cutting its sessions; how far that is",
 		OPERANDS_ANY, command_drain},
 	{"gateway", POSTERN_GATEWAY_USAGE, "the gateways of this worker host; use one no more, or again", OPERANDS_ANY,
@@ -463,6 +487,9 @@ enum {
 	OPTION_LIMIT,
 	OPTION_DEADLINE,
 	OPTION_FORCE,
+	OPTION_CONFIRM,
+	OPTION_CONFIRMED,
+	OPTION_ROLLBACK,
 	OPTION_CANCEL,
 	OPTION_LIST,
 	OPTION_REFUSED,
@@ -525,6 +552,9 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 		{"limit", required_argument, NULL, OPTION_LIMIT},
 		{"deadline", required_argument, NULL, OPTION_DEADLINE},
 		{"force", no_argument, NULL, OPTION_FORCE},
+		{"confirm", required_argument, NULL, OPTION_CONFIRM},
+		{"confirmed", no_argument, NULL, OPTION_CONFIRMED},
+		{"rollback", no_argument, NULL, OPTION_ROLLBACK},
 		{"cancel", no_argument, NULL, OPTION_CANCEL},
 		{"list", no_argument, NULL, OPTION_LIST},
 		{"refused", no_argument, NULL, OPTION_REFUSED},
@@ -570,6 +600,15 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			break;
 		case OPTION_DEADLINE:
 			ret_arguments->deadline = optarg;
+			break;
+		case OPTION_CONFIRM:
+			ret_arguments->confirm = optarg;
+			break;
+		case OPTION_CONFIRMED:
+			ret_arguments->confirmed = true;
+			break;
+		case OPTION_ROLLBACK:
+			ret_arguments->rollback = true;
 			break;
 		case OPTION_FORCE:
 			ret_arguments->force = true;

@@ -405,6 +405,124 @@ def fragments_of_the_api_are_merged_and_survive_a_restart(lab):
     wait_for("the conflict to be told", lambda: any(fragment in line for line in lab.status()["reasons"]))
 
 
+def ids_of(lab):
+    return {row["id"] for row in json.loads(lab.cli("workspaces", "--json").stdout)["workspaces"] if row["configured"]}
+
+
+def put_new(lab, text):
+    path = lab.directory + "/new.yaml"
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    return path
+
+
+def files_beside(lab):
+    return sorted(name for name in os.listdir(lab.directory) if name.startswith(".postern.yaml"))
+
+
+def an_applied_change_stays_when_confirmed_and_comes_back_when_not(lab):
+    daemon = lab.daemon()
+    new = put_new(lab, LARGER)
+    assert lab.cli("apply", new, "--confirm", "2s").returncode == 0
+    assert "initech" in ids_of(lab)
+    assert lab.cli("apply", new).returncode == 1, "a second change while one waits"
+    wait_for("the rollback", lambda: "initech" not in ids_of(lab))
+    assert open(lab.config, encoding="utf-8").read() == GOOD and files_beside(lab) == [], files_beside(lab)
+    assert lab.cli("apply", new, "--confirm", "2s").returncode == 0
+    assert lab.cli("apply", "--confirmed").returncode == 0
+    time.sleep(2.5)  # what must not happen gets its chance
+    assert "initech" in ids_of(lab) and files_beside(lab) == [], files_beside(lab)
+    assert lab.cli("apply", put_new(lab, GOOD), "--confirm", "1h").returncode == 0
+    daemon.stop(signal.SIGKILL)
+    lab.daemon()
+    assert "initech" not in ids_of(lab), "a restart within the time keeps the trial"
+    assert lab.cli("apply", "--rollback").returncode == 0
+    assert "initech" in ids_of(lab)
+    assert lab.cli("apply", "--confirmed").returncode == 4, "nothing waits"
+
+
+def a_trial_whose_time_ends_while_posternd_is_away_is_rolled_back_at_its_start(lab):
+    daemon = lab.daemon()
+    assert lab.cli("apply", put_new(lab, LARGER), "--confirm", "1s").returncode == 0
+    daemon.stop(signal.SIGKILL)
+    time.sleep(2)
+    lab.daemon()
+    assert "initech" not in ids_of(lab)
+    assert open(lab.config, encoding="utf-8").read() == GOOD
+
+
+def a_bad_file_is_not_applied(lab):
+    lab.daemon()
+    done = lab.cli("apply", put_new(lab, BAD), "--confirm", "1h")
+    assert done.returncode == 4 and "shade" in done.stderr and "7001" in done.stderr, done
+    assert lab.status()["config"]["valid"] and files_beside(lab) == [], files_beside(lab)
+
+
+def a_change_that_removes_most_workspaces_needs_force(lab):
+    head = GOOD[:GOOD.index("workspaces:")]
+    lab.daemon()
+    lab.write(head + "workspaces: []\n")
+    wait_for("the refusal", lambda: any("2 of 2 workspaces" in line for line in lab.status()["reasons"]))
+    assert ids_of(lab) == {"acme", "globex"}
+    assert lab.cli("reload").returncode == 4
+    assert lab.cli("apply", put_new(lab, head + "workspaces: []\n")).returncode == 1
+    assert lab.cli("reload", "--force").returncode == 0
+    assert ids_of(lab) == set()
+
+
+def the_configuration_replaced_by_anything_else_changes_nothing(lab):
+    lab.daemon()
+
+    def put(make):
+        os.unlink(lab.config)
+        make(lab.config)
+        wait_for("the file to be refused", lambda: not lab.status()["config"]["valid"])
+        assert ids_of(lab) == {"acme", "globex"}
+        if os.path.isdir(lab.config):
+            os.rmdir(lab.config)
+        else:
+            os.unlink(lab.config)
+        lab.write(GOOD)
+        wait_for("the file to be good again", lambda: lab.status()["config"]["valid"])
+
+    put(os.mkdir)
+    put(os.mkfifo)
+    put(lambda path: os.symlink(lab.directory + "/absent", path))
+    put(lambda path: open(path, "w", encoding="utf-8").close())
+    # A link to a good file is one.
+    with open(lab.directory + "/elsewhere.yaml", "w", encoding="utf-8") as stream:
+        stream.write(LARGER)
+    os.unlink(lab.config)
+    os.symlink(lab.directory + "/elsewhere.yaml", lab.config)
+    wait_for("the link to be followed", lambda: "initech" in ids_of(lab))
+
+
+def a_full_disk_changes_nothing_but_is_told(lab):
+    """DIR on a tmpfs without room: what is desired is in force, and what could not be stored is counted."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.makedirs(lab.run_dir)
+    assert libc.mount(b"none", lab.run_dir.encode(), b"tmpfs", 0, b"size=128k,mode=0755") == 0
+    try:
+        daemon = lab.daemon()
+        filler = os.open(lab.run_dir + "/filler", os.O_WRONLY | os.O_CREAT)
+        try:
+            while os.write(filler, b"x" * 4096):
+                pass
+        except OSError:
+            os.close(filler)
+        before = lab.metric("postern_reconcile_errors_total")
+        lab.write(LARGER)
+        wait_for("the errors to be counted", lambda: lab.metric("postern_reconcile_errors_total") > before)
+        assert "initech" in ids_of(lab) and daemon.running()
+        assert lab.cli("drain", "203.0.113.10").returncode == 1
+        assert json.loads(lab.cli("drain", "--list", "--json").stdout)["drains"] == []
+        os.unlink(lab.run_dir + "/filler")
+        assert lab.cli("drain", "203.0.113.10").returncode == 0
+        daemon.stop()
+    finally:
+        libc.umount2(lab.run_dir.encode(), 2)
+
+
 def a_metrics_port_in_use_is_told_and_taken_when_it_is_free(lab):
     with socket.socket() as occupant:
         occupant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -642,6 +760,10 @@ ALONE = [
     the_api_socket_is_for_owner_and_group, a_second_daemon_in_the_same_run_directory_refuses,
     without_any_valid_configuration_it_waits_for_one, a_bad_file_changes_nothing_and_is_told,
     plan_shows_what_would_change_and_changes_nothing, a_changed_file_is_taken_and_its_plan_logged,
+    an_applied_change_stays_when_confirmed_and_comes_back_when_not,
+    a_trial_whose_time_ends_while_posternd_is_away_is_rolled_back_at_its_start, a_bad_file_is_not_applied,
+    a_change_that_removes_most_workspaces_needs_force, the_configuration_replaced_by_anything_else_changes_nothing,
+    a_full_disk_changes_nothing_but_is_told,
     included_files_are_watched_and_told_as_sources, fragments_of_the_api_are_merged_and_survive_a_restart,
     a_metrics_port_in_use_is_told_and_taken_when_it_is_free, termination_is_clean, after_a_kill_the_next_one_starts,
     damaged_state_files_do_not_stop_it, workspaces_keep_their_shared_ports_over_reloads_and_restarts,
