@@ -274,6 +274,25 @@ static void rfc7857_2_a_syn_from_inside_reuses_time_wait(void **state)
 	assert_int_equal(fixture_active(fixture), 1); /* an established one again */
 }
 
+/* Its exceptions A and C: TCP is tracked, and filtering is address-and-port-dependent. */
+static void rfc6888_8_a_late_answer_to_a_freed_port_reaches_nobody_else(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->draft.workspaces[0].egress_count = 1;
+	fixture->draft.egress_ips[1].workspace_index = 0;
+	fixture_apply(fixture);
+	fixture->shard->port_first = 20000;
+	fixture->shard->port_count = 1;
+	const struct seen first = fixture_sent(fixture, describe_udp(40000, REMOTE, 5000));
+	fixture_pass(fixture, 310 * SECOND_NS);
+	assert_int_equal(fixture_active(fixture), 0);
+	const struct seen second = fixture_sent(fixture, from_neighbour(describe_udp(40000, REMOTE_2, 5000)));
+	assert_int_equal(second.source_port, first.source_port);
+	const struct description late = reply_to(&first);
+	fixture_expect_drop(fixture, &late, DROP_NO_SESSION);
+	assert_int_equal(fixture_sent(fixture, reply_to(&second)).destination, WORKER_2);
+}
+
 static void rfc6888_3_the_pool_may_be_scattered(void **state)
 {
 	struct fixture *fixture = *state;
@@ -348,6 +367,7 @@ int main(void)
 		TEST(rfc5382_7_independent_tcp_mappings_share_no_port),
 		TEST(rfc5382_8_tcp_workers_meet_through_their_egress_addresses),
 		TEST(rfc7857_2_a_syn_from_inside_reuses_time_wait),
+		TEST(rfc6888_8_a_late_answer_to_a_freed_port_reaches_nobody_else),
 		TEST(rfc6888_3_the_pool_may_be_scattered),
 		TEST(rfc6056_ports_are_spread_and_hang_on_a_secret),
 	};
