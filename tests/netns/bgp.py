@@ -27,7 +27,7 @@ def has_exactly(daemon, addresses):
 
 
 def announced(scene, daemon, addresses=ALL):
-    system.wait_for(f"the router to have {sorted(addresses)}", lambda: has_exactly(daemon, addresses), 15)
+    system.wait_for(f"the router to have {sorted(addresses)}", lambda: has_exactly(daemon, addresses), 30)
 
 
 def return_traffic_follows_bgp(scene, daemon):
