@@ -114,7 +114,8 @@ static void apply_policy_acknowledged(struct daemon *daemon)
 		apply->in_force->model->workspace_count);
 	if (another && state_save_last_good(daemon->state, apply->in_force->text, &problems) != STATUS_OK)
 		apply_failed(daemon, &problems);
-	if (another || apply->claims_only || apply->dirty) {
+	/* A dataplane that has just come needs its packets steered, also if it got the policy of before. */
+	if (another || apply->claims_only || apply->dirty || !apply->steered) {
 		daemon->announce.dirty = true;
 		apply_schedule(daemon);
 	}
