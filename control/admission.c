@@ -253,6 +253,11 @@ void admission_work(struct admission *admission)
 	if (admission->basis == NULL || !admission->settled)
 		return;
 	close_gone(admission);
+	/* Who opens in the place of one that is yet to be closed would be closed with it. */
+	if (worker_registry_has_gone(admission->registry)) {
+		admission_schedule(admission);
+		return;
+	}
 	while (looked_at++ < BATCH_MAX && (worker = worker_registry_take_queued(admission->registry)) != NULL) {
 		if (bring_on(admission, worker) || worker->dirty_in_kernel)
 			workers[count++] = worker;
@@ -532,7 +537,8 @@ void admission_set_basis(struct admission *admission, struct revision *basis)
 		while ((worker = worker_registry_take_queued(admission->registry)) != NULL)
 			(void)bring_on(admission, worker);
 	}
-	close_gone(admission);
+	while (worker_registry_has_gone(admission->registry))
+		close_gone(admission);
 }
 
 void admission_applied(struct admission *admission)

@@ -140,6 +140,11 @@ struct worker_gone *worker_registry_take_gone(struct worker_registry *registry)
 	return gone;
 }
 
+bool worker_registry_has_gone(const struct worker_registry *registry)
+{
+	return registry->gone_first != NULL;
+}
+
 bool worker_registry_has_work(const struct worker_registry *registry)
 {
 	return registry->queue_first != NULL || registry->gone_first != NULL;
@@ -166,6 +171,9 @@ static void worker_retire(struct worker_registry *registry, struct worker *worke
 	worker->claimed = worker->dirty_in_kernel = worker->adopted = false;
 	worker->acknowledged = worker->asked = 0;
 	worker->since_ns = worker->opened_ns = 0;
+	/* Nobody may take its next interface for one that was let through. */
+	if (worker->state == WORKER_OPEN)
+		worker_set_state(worker, WORKER_NO_INTERFACE, "its interface has gone, or is another one");
 }
 
 /* ---- who counts ---- */

@@ -124,6 +124,7 @@ struct worker *worker_registry_at(const struct worker_registry *registry, size_t
 void worker_registry_queue(struct worker_registry *registry, struct worker *worker);
 struct worker *worker_registry_take_queued(struct worker_registry *registry);
 struct worker_gone *worker_registry_take_gone(struct worker_registry *registry);
+bool worker_registry_has_gone(const struct worker_registry *registry);
 bool worker_registry_has_work(const struct worker_registry *registry);
 
 bool worker_specs_are_equal(const struct worker_spec *a, const struct worker_spec *b);
