@@ -568,6 +568,7 @@ void admission_tick(struct admission *admission)
 	for (size_t i = 0; i < admission->gateway_count; i++)
 		admission_gateway_tick(admission->gateways[i], now_ns);
 	if (++admission->ticks % REFUSED_RETRY_TICKS == 0) {
+		admission_store_retry(admission->store);
 		for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
 			struct worker *worker = worker_registry_at(admission->registry, i);
 

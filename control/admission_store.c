@@ -127,10 +127,11 @@ void admission_store_close(struct admission_store *store)
 
 /* ---- changes ---- */
 
-/* Writes what was added; or everything, when most of the file is superseded. */
+/* Writes what was added; or everything, when most of the file is superseded or an earlier commit failed. */
 static enum status store_commit(struct admission_store *store, struct problems *problems)
 {
-	if (journal_record_count(store->journal) <= 4 * store->count + SUPERSEDED_MIN)
+	if (!journal_is_behind(store->journal) &&
+		journal_record_count(store->journal) <= 4 * store->count + SUPERSEDED_MIN)
 		return journal_commit(store->journal, problems);
 	journal_rewrite(store->journal);
 	record_sequence(store);
@@ -176,12 +177,26 @@ enum status admission_store_add(struct admission_store *store, const struct work
 	return STATUS_OK;
 }
 
-/* It is closed also when that could not be written: a worker too few is the safe side, and the caller is told. */
+void admission_store_retry(struct admission_store *store)
+{
+	struct problems problems = {0};
+
+	if (journal_is_behind(store->journal))
+		(void)store_commit(store, &problems);
+	problems_clear(&problems);
+}
+
+/*
+ * It is closed also when that could not be written: a worker too few is the safe side, and the caller is told. Asked
+ * again, the answer is whether it is written by now.
+ */
 enum status admission_store_remove(struct admission_store *store, const char *interface, struct problems *problems)
 {
 	char record[RECORD_SIZE_BYTES];
 
 	if (!worker_registry_remove(store->registry, WORKER_SOURCE_API, interface)) {
+		if (journal_is_behind(store->journal))
+			return store_commit(store, problems);
 		problems_add(problems, "%s: no worker of the API is on this interface", interface);
 		return STATUS_UNREACHABLE;
 	}

@@ -176,18 +176,18 @@ void api_hosts_due(evutil_socket_t fd, short what, void *context)
 	struct daemon *daemon = context;
 	struct problems why = {0};
 	struct api_request *request;
-	bool compiled;
+	bool done = registrations_commit(daemon->registrations, &why) == STATUS_OK;
 
-	if (registrations_commit(daemon->registrations, &why) != STATUS_OK)
+	if (!done)
 		log_problems(&daemon->log, LOG_LEVEL_ERROR, &why);
-	problems_clear(&why);
-	compiled = daemon_registrations_changed(daemon, &why);
+	/* What is gone goes at once also when that is not stored; but nobody is told that it holds. */
+	done = daemon_registrations_changed(daemon, &why) && done;
 	while ((request = TAILQ_FIRST(&daemon->hosts_changing)) != NULL) {
 		json_t *json = request->wait.json;
 
 		TAILQ_REMOVE(&daemon->hosts_changing, request, wait.link);
 		request->wait.json = NULL;
-		if (compiled) {
+		if (done) {
 			api_wait_in_force(request, 200, NULL, json);
 		} else {
 			json_decref(json);

@@ -21,6 +21,7 @@ struct journal {
 	size_t record_count, pending_count;
 	bool no_memory;
 	bool rewriting;
+	bool behind;	   /* a commit failed: the file lacks what its owner knows */
 	size_t good_bytes; /* of the file; what is behind is half a line */
 };
 
@@ -229,6 +230,9 @@ static bool journal_replace(struct journal *journal)
 	if (journal->fd >= 0)
 		close(journal->fd);
 	journal->fd = fd;
+	/* From here on this is the file, whether its name is on disk yet or not. */
+	journal->good_bytes = journal->pending_bytes;
+	journal->record_count = journal->pending_count;
 	directory_fd = open(journal->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	synced = directory_fd >= 0 && fsync(directory_fd) == 0;
 	if (directory_fd >= 0)
@@ -239,8 +243,12 @@ static bool journal_replace(struct journal *journal)
 /* What can not be taken back is cut off by the next commit. */
 static bool journal_append(struct journal *journal)
 {
-	return ftruncate(journal->fd, (off_t)journal->good_bytes) == 0 &&
-	       write_all(journal->fd, journal->pending, journal->pending_bytes) && fdatasync(journal->fd) == 0;
+	if (ftruncate(journal->fd, (off_t)journal->good_bytes) != 0 ||
+		!write_all(journal->fd, journal->pending, journal->pending_bytes) || fdatasync(journal->fd) != 0)
+		return false;
+	journal->good_bytes += journal->pending_bytes;
+	journal->record_count += journal->pending_count;
+	return true;
 }
 
 enum status journal_commit(struct journal *journal, struct problems *problems)
@@ -251,12 +259,8 @@ enum status journal_commit(struct journal *journal, struct problems *problems)
 		errno = ENOMEM;
 	else
 		written = journal->rewriting ? journal_replace(journal) : journal_append(journal);
-	if (written && journal->rewriting)
-		journal->record_count = journal->good_bytes = 0;
-	if (written) {
-		journal->record_count += journal->pending_count;
-		journal->good_bytes += journal->pending_bytes;
-	}
+	/* An append that goes well does not make up for an earlier one that did not: only the whole does. */
+	journal->behind = !written || (journal->behind && !journal->rewriting);
 	journal->pending_bytes = 0;
 	journal->pending_count = 0;
 	journal->no_memory = false;
@@ -269,9 +273,15 @@ size_t journal_record_count(const struct journal *journal)
 	return journal->record_count;
 }
 
+bool journal_is_behind(const struct journal *journal)
+{
+	return journal->behind;
+}
+
 void journal_rewrite(struct journal *journal)
 {
 	journal->pending_bytes = 0;
 	journal->pending_count = 0;
+	journal->no_memory = false;
 	journal->rewriting = true;
 }

@@ -37,6 +37,12 @@ void journal_add(struct journal *journal, const char *record);
 /* All that was added since the last commit is on disk; or none of it counts, and the file is as before. */
 enum status journal_commit(struct journal *journal, struct problems *problems);
 
+/*
+ * A commit failed, and nothing has made up for it: whoever has not taken back what it added must write everything anew
+ * (journal_rewrite()), or the file will tell another story after the next start.
+ */
+bool journal_is_behind(const struct journal *journal);
+
 /* Records in the file, superseded ones too: when it has grown to a multiple of what lives, rewrite it. */
 size_t journal_record_count(const struct journal *journal);
 

@@ -318,19 +318,23 @@ void registrations_sweep(struct registrations *registrations, uint32_t vtep, uin
 	}
 }
 
-/* The file holds what is gone as well: written anew when that is most of it. */
+/* The file holds what is gone as well: written anew when that is most of it, and when an earlier commit failed. */
 enum status registrations_commit(struct registrations *registrations, struct problems *problems)
 {
+	enum status status;
+
 	if (!registrations->changed)
 		return STATUS_OK;
-	if (journal_record_count(registrations->journal) > 4 * registrations->count + SUPERSEDED_MIN) {
+	if (journal_is_behind(registrations->journal) ||
+		journal_record_count(registrations->journal) > 4 * registrations->count + SUPERSEDED_MIN) {
 		journal_rewrite(registrations->journal);
 		record_name(registrations);
 		for (size_t i = 0; i < registrations->count; i++)
 			record_put(registrations, &registrations->workers[i]);
 	}
-	registrations->changed = false;
-	return journal_commit(registrations->journal, problems);
+	status = journal_commit(registrations->journal, problems);
+	registrations->changed = status != STATUS_OK;
+	return status;
 }
 
 /* ---- looking ---- */

@@ -38,7 +38,7 @@ void registrations_remove(struct registrations *registrations, uint32_t vtep, ui
 /* Those of the host that were not put with this `sync` go. */
 void registrations_sweep(struct registrations *registrations, uint32_t vtep, uint64_t sync);
 
-/* Everything since the last commit is on disk. On failure it counts all the same until posternd ends. */
+/* Everything since the last commit is on disk. On failure it counts all the same, and the next commit writes all. */
 enum status registrations_commit(struct registrations *registrations, struct problems *problems);
 
 /* All of them, in no order; valid until the next change. */

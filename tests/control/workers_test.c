@@ -3,6 +3,8 @@
 #include "tests/control/check.h"
 
 #include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "control/admission_store.h"
@@ -249,8 +251,10 @@ static void interface_made_anew_is_another_worker(void **state)
 	worker_registry_set_ifindex(fixture->registry, worker, 7);
 	worker->acknowledged = 1;
 	worker->claimed = true;
+	worker_set_state(worker, WORKER_OPEN, "%s", "");
 	epoch = worker_epoch(worker);
 	worker_registry_set_ifindex(fixture->registry, worker, 8);
+	assert_int_not_equal(worker->state, WORKER_OPEN);
 	assert_int_not_equal(worker_epoch(worker), epoch);
 	assert_int_equal(worker->acknowledged, 0);
 	assert_false(worker->claimed);
@@ -317,6 +321,50 @@ static void workers_of_the_api_are_there_after_a_restart(void **state)
 	assert_non_null(worker);
 	assert_int_equal(worker->sequence, sequence);
 	assert_int_equal(worker->spec.address, ADDRESS);
+	admission_store_close(store);
+}
+
+/* No file can grow as long as this holds. */
+static void disk_set_full(bool full)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 1 : limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void removal_that_could_not_be_written_is_written_by_the_next_change(void **state)
+{
+	struct fixture *fixture = *state;
+	struct worker_spec spec = {.interface = "w1", .workspace = "acme", .vpc = "main", .address = ADDRESS};
+	struct worker_spec other = {.interface = "w2", .workspace = "acme", .vpc = "main", .address = ADDRESS + 1};
+	struct admission_store *store = NULL;
+	struct worker *worker = NULL;
+	enum status status, again;
+
+	assert_int_equal(admission_store_open(
+				 fixture->directory, fixture->registry, &store, &fixture->problems, &fixture->warnings),
+		STATUS_OK);
+	assert_int_equal(admission_store_add(store, &spec, &worker, &fixture->problems), STATUS_OK);
+	disk_set_full(true);
+	status = admission_store_remove(store, "w1", &fixture->problems);
+	again = admission_store_remove(store, "w1", &fixture->problems);
+	disk_set_full(false);
+	assert_int_equal(status, STATUS_SYSTEM);
+	assert_int_equal(again, STATUS_SYSTEM);
+	assert_null(worker_registry_find(fixture->registry, "w1"));
+	assert_int_equal(admission_store_add(store, &other, &worker, &fixture->problems), STATUS_OK);
+	assert_int_equal(admission_store_remove(store, "w1", &fixture->problems), STATUS_UNREACHABLE);
+	admission_store_close(store);
+	worker_registry_close(fixture->registry);
+	assert_int_equal(worker_registry_open(&fixture->registry), STATUS_OK);
+	assert_int_equal(admission_store_open(
+				 fixture->directory, fixture->registry, &store, &fixture->problems, &fixture->warnings),
+		STATUS_OK);
+	assert_null(worker_registry_find(fixture->registry, "w1"));
+	assert_non_null(worker_registry_find(fixture->registry, "w2"));
 	admission_store_close(store);
 }
 
@@ -401,6 +449,33 @@ static void registrations_are_the_same_after_a_restart(void **state)
 	registrations_close(opened);
 }
 
+static void change_that_could_not_be_written_is_there_after_a_restart_once_the_next_one_was(void **state)
+{
+	struct fixture *fixture = *state;
+	struct registrations *opened = registrations(fixture);
+	enum status status;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s", registrations_name(opened));
+	assert_int_equal(register_worker(opened, HOST, 1, 0, ADDRESS), STATUS_OK);
+	assert_int_equal(register_worker(opened, HOST, 1, 0, ADDRESS + 1), STATUS_OK);
+	assert_int_equal(registrations_commit(opened, &fixture->problems), STATUS_OK);
+	registrations_remove(opened, HOST, 7001, ADDRESS);
+	registrations_remove(opened, HOST, 7001, ADDRESS + 1);
+	disk_set_full(true);
+	status = registrations_commit(opened, &fixture->problems);
+	disk_set_full(false);
+	assert_int_equal(status, STATUS_SYSTEM);
+	assert_int_equal(register_worker(opened, OTHER_HOST, 1, 0, ADDRESS), STATUS_OK);
+	assert_int_equal(registrations_commit(opened, &fixture->problems), STATUS_OK);
+	registrations_close(opened);
+	opened = registrations(fixture);
+	assert_string_equal(registrations_name(opened), name);
+	assert_int_equal(registrations_count_of(opened, HOST), 0);
+	assert_int_equal(registrations_count_of(opened, OTHER_HOST), 1);
+	registrations_close(opened);
+}
+
 static void sync_takes_away_what_the_host_does_not_name(void **state)
 {
 	struct fixture *fixture = *state;
@@ -431,8 +506,10 @@ int main(void)
 		workers_unit_test(interface_made_anew_is_another_worker),
 		workers_unit_test(source_that_says_all_it_has_leaves_out_who_is_gone),
 		workers_unit_test(workers_of_the_api_are_there_after_a_restart),
+		workers_unit_test(removal_that_could_not_be_written_is_written_by_the_next_change),
 		workers_unit_test(address_is_its_hosts_and_each_owner_is_another_one),
 		workers_unit_test(registrations_are_the_same_after_a_restart),
+		workers_unit_test(change_that_could_not_be_written_is_there_after_a_restart_once_the_next_one_was),
 		workers_unit_test(sync_takes_away_what_the_host_does_not_name),
 	};
 
