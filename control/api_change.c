@@ -158,7 +158,7 @@ static bool change_try(struct api_request *request, const struct api_change *cha
 			return false;
 		}
 	}
-	status = daemon_try_change(request->daemon, work->name, work->text, &work->revision, &problems);
+	status = daemon_try_change(request->daemon, change->id, work->name, work->text, &work->revision, &problems);
 	if (status != STATUS_OK)
 		answer_problems(request, work, &problems);
 	problems_clear(&problems);

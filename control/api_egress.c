@@ -185,6 +185,7 @@ static void serve_delete(struct daemon *daemon, struct api_request *request)
 {
 	struct session_count sessions = {0};
 	struct api_change change = {0};
+	bool complete;
 	const char *force;
 	char address_text[SCALAR_SIZE_BYTES];
 
@@ -197,7 +198,16 @@ static void serve_delete(struct daemon *daemon, struct api_request *request)
 		return;
 	}
 	force = api_request_query(request, "force");
-	sessions_view_scan(&daemon->sessions, session_is_of, session_count_one, &sessions);
+	complete = sessions_view_scan(&daemon->sessions, session_is_of, session_count_one, &sessions);
+	/* Without a dataplane there is nobody whose sessions could be counted: they are in its file, and live on. */
+	if (!complete && sessions.count == 0 && (force == NULL || strcmp(force, "1") != 0)) {
+		api_answer_error(request, 409,
+			"the sessions of %s can not be counted now: ask again when postern-dataplane is there, or cut "
+			"them off with ?force=1",
+			address_text);
+		json_decref(change.wanted);
+		return;
+	}
 	if (sessions.count > 0 && (force == NULL || strcmp(force, "1") != 0)) {
 		api_answer_error(request, 409,
 			"%s has %llu live sessions: drain it and wait, or cut them off with ?force=1", address_text,

@@ -301,7 +301,7 @@ static bool daemon_read(struct daemon *daemon, bool forced)
 	problems_clear(&config->errors);
 	status = revision_load(daemon->config_path, &basis, &revision, &directories, &config->errors, &warnings);
 	if (status == STATUS_OK && !forced && config->desired != NULL &&
-		!staged_guard(config->desired->model, revision->model, &config->errors)) {
+		!staged_guard(config->desired->model, revision->model, NULL, &config->errors)) {
 		revision_release(revision);
 		status = STATUS_REFUSED;
 	}
@@ -344,18 +344,28 @@ enum status daemon_try_file(
 	return status;
 }
 
-enum status daemon_try_change(struct daemon *daemon, const char *name, const char *text, struct revision **ret_revision,
-	struct problems *problems)
+enum status daemon_try_change(struct daemon *daemon, const char *id, const char *name, const char *text,
+	struct revision **ret_revision, struct problems *problems)
 {
 	struct revision_basis basis = daemon_basis(daemon);
 	struct problems warnings = {0};
+	struct revision *revision;
 	enum status status;
 
 	basis.api.changed_name = name;
 	basis.api.changed_text = text;
-	status = revision_load(daemon->config_path, &basis, ret_revision, NULL, problems, &warnings);
+	status = revision_load(daemon->config_path, &basis, &revision, NULL, problems, &warnings);
 	problems_clear(&warnings);
-	return status;
+	if (status != STATUS_OK)
+		return status;
+	/* The files are read with it, and may say what a reload has just refused. */
+	if (daemon->config.desired != NULL &&
+		!staged_guard(daemon->config.desired->model, revision->model, id, problems)) {
+		revision_release(revision);
+		return STATUS_REFUSED;
+	}
+	*ret_revision = revision;
+	return STATUS_OK;
 }
 
 enum status daemon_commit_change(

@@ -186,10 +186,11 @@ bool daemon_reload(struct daemon *daemon);
 
 /*
  * A change of one fragment of the API (`text` NULL: it goes), in two steps. First what the configuration would be: a
- * revision that commit or revision_release() takes, or all that is wrong with it. Nothing has happened yet.
+ * revision that commit or revision_release() takes, or all that is wrong with it. Nothing has happened yet. `id`: the
+ * workspace that is changed, which alone the guard on changes that remove much lets go.
  */
-enum status daemon_try_change(struct daemon *daemon, const char *name, const char *text, struct revision **ret_revision,
-	struct problems *problems);
+enum status daemon_try_change(struct daemon *daemon, const char *id, const char *name, const char *text,
+	struct revision **ret_revision, struct problems *problems);
 /* Then it is stored and desired; or nothing has happened. Takes the reference in any case. */
 enum status daemon_commit_change(struct daemon *daemon, const char *name, const char *text, struct revision *revision,
 	struct problems *problems);

@@ -16,7 +16,7 @@ static const char apply_suffix[] = ".apply", rollback_suffix[] = ".rollback";
 
 /* ---- the guard ---- */
 
-bool staged_guard(const struct model *old, const struct model *new, struct problems *problems)
+bool staged_guard(const struct model *old, const struct model *new, const char *asked, struct problems *problems)
 {
 	struct hash_index ids = {0};
 	size_t removed = 0, count = old->workspace_count;
@@ -31,7 +31,7 @@ bool staged_guard(const struct model *old, const struct model *new, struct probl
 	for (size_t i = 0; i < count && known; i++) {
 		const char *id = old->workspaces[i].id;
 
-		removed += !index_find(&ids, id, strlen(id), &unused);
+		removed += !index_find(&ids, id, strlen(id), &unused) && (!asked || strcmp(id, asked) != 0);
 	}
 	index_clear(&ids);
 	if (!known || removed * 100 <= count * old->removed_workspaces_percent_max)
@@ -115,7 +115,7 @@ static enum status validate(struct daemon *daemon, const char *path, bool force,
 	if (status != STATUS_OK)
 		return status;
 	if (!force && daemon->config.desired != NULL &&
-		!staged_guard(daemon->config.desired->model, revision->model, problems))
+		!staged_guard(daemon->config.desired->model, revision->model, NULL, problems))
 		status = STATUS_REFUSED;
 	revision_release(revision);
 	return status;

@@ -21,8 +21,11 @@ struct model;
 
 enum { STAGED_CONFIRM_MAX_S = 86400 };
 
-/* False: more workspaces of `old` would go than it allows; the problem says how many. */
-bool staged_guard(const struct model *old, const struct model *new, struct problems *problems);
+/*
+ * False: more workspaces of `old` would go than it allows; the problem says how many. `asked`: the workspace that
+ * somebody has asked for by name, which may go; NULL: none.
+ */
+bool staged_guard(const struct model *old, const struct model *new, const char *asked, struct problems *problems);
 
 /* Before the first configuration is loaded: rolls back what was not confirmed in time. */
 void staged_open(struct daemon *daemon);

@@ -146,6 +146,28 @@ def while_a_file_is_not_valid_nothing_can_be_changed(lab):
     expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
 
 
+def a_change_brings_no_files_that_a_reload_refused(lab):
+    lab.daemon()
+    expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    lab.write(base.GOOD[:base.GOOD.index("workspaces:")] + "workspaces: []\n")
+    wait_for("the guard's word", lambda: not lab.status()["config"]["valid"])
+    answer = expect(api(lab, "PATCH", later("/v1/workspaces/initech"), {"number": 5}, If_Match="*"), 409)
+    assert "would remove 2 of 3 workspaces" in json.dumps(answer.json["problems"]), answer
+    expect(api(lab, "GET", "/v1/workspaces/acme"), 200)
+    lab.write(base.GOOD)
+    wait_for("the good file", lambda: lab.status()["config"]["valid"])
+    expect(api(lab, "DELETE", later("/v1/workspaces/initech"), If_Match="*"), 202)
+
+
+def an_address_whose_sessions_nobody_can_count_is_not_taken_away(lab):
+    lab.daemon()
+    expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
+    expect(api(lab, "PUT", later("/v1/workspaces/initech/egress-ips/203.0.113.31"), None), 202)
+    answer = expect(api(lab, "DELETE", later("/v1/workspaces/initech/egress-ips/203.0.113.30")), 409)
+    assert "can not be counted" in answer.json["error"], answer
+    expect(api(lab, "DELETE", later("/v1/workspaces/initech/egress-ips/203.0.113.30?force=1")), 202)
+
+
 def a_full_disk_changes_nothing(lab):
     os.makedirs(lab.run_dir + "/state/api.d")
     base.run("mount", "-t", "tmpfs", "-o", "size=4k", "none", lab.run_dir + "/state/api.d")
@@ -331,7 +353,9 @@ ALONE = [
     a_workspace_is_made_read_changed_and_deleted, what_the_api_shows_is_what_it_takes, a_change_survives_a_restart,
     every_error_of_a_body_has_its_pointer, a_clash_with_another_object_names_the_file_and_line,
     a_workspace_of_a_file_is_changed_in_the_file_alone, a_version_that_is_not_the_newest_changes_nothing,
-    the_same_put_again_is_no_change, while_a_file_is_not_valid_nothing_can_be_changed, a_full_disk_changes_nothing,
+    the_same_put_again_is_no_change, while_a_file_is_not_valid_nothing_can_be_changed,
+    a_change_brings_no_files_that_a_reload_refused, an_address_whose_sessions_nobody_can_count_is_not_taken_away,
+    a_full_disk_changes_nothing,
     every_change_is_in_the_audit_log_with_who_what_from_and_to, the_audit_log_may_be_rotated,
     requests_that_make_no_sense_are_refused, the_openapi_document_is_what_the_daemon_does, a_client_that_does_not_wait_for_its_answer_harms_nobody,
 ]
