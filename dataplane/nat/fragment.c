@@ -284,7 +284,7 @@ void fragment_resolve(struct nat_shard *shard, const struct packet *first)
 	datagram->session_key =
 		session_key_inside(session->inside_address, session->inside_port, session->remote_address,
 			session->remote_port, session->vni_protocol >> 8, (uint8_t)session->vni_protocol);
-	datagram->new_id = shard->ip_id++;
+	datagram->new_id = shard_ip_id(shard);
 	if (datagram->held_count > 0)
 		shard->fragments_resolved = true;
 }

@@ -64,7 +64,7 @@ static uint32_t rewrite_id(struct nat_shard *shard, const struct packet *packet,
 	if (UNLIKELY(packet->flags & PACKET_FRAGMENT))
 		new_id = shard->fragments.datagrams[packet->datagram].new_id;
 	else if ((packet->flags & PACKET_DF) == 0)
-		new_id = shard->ip_id++;
+		new_id = shard_ip_id(shard);
 	store_be16(ip + IPV4_ID_OFFSET, new_id);
 	return checksum_delta16(old_id, new_id);
 }

@@ -85,7 +85,10 @@ struct nat_shard *nat_shard_init(void *memory, const struct nat_config *config)
 	shard->port_count = PORT_TOTAL;
 	for (unsigned word = 0; word < 2; word++)
 		shard->random_state[word] = hash_mix(shard->secret.words[word] + 1 + config->shard_index) | 1;
-	shard->ip_id = (uint16_t)shard_random(shard);
+	shard->ip_id_step = 1;
+	while (shard->ip_id_step < config->shard_count)
+		shard->ip_id_step = (uint16_t)(shard->ip_id_step * 2);
+	shard->ip_id = (uint16_t)((shard_random(shard) & ~(uint64_t)(shard->ip_id_step - 1u)) | config->shard_index);
 	shard->origin_ns = config->origin_ns;
 	shard->now_ns = shard->sweep_ns = config->now_ns;
 	shard_set_time(shard, config->now_ns);

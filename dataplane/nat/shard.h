@@ -145,6 +145,7 @@ struct nat_shard {
 	struct fragments fragments;
 	bool fragments_resolved; /* some held ones may go on */
 	uint16_t ip_id;		 /* next ID of a packet that may be fragmented (RFC 6864) */
+	uint16_t ip_id_step;	 /* power of two, at least the number of shards: no two of them give the same ID */
 
 	/* Packets of this batch that go to an egress IP of this gateway: they come in again from outside. */
 	struct packet *hairpins[NAT_BATCH_MAX];
@@ -211,6 +212,14 @@ static inline struct shard_workspace *shard_buckets(
 		state->session_ns = state->packet_ns = state->byte_ns = state->answer_ns = 0;
 	}
 	return state;
+}
+
+/* Several shards may send from one address: each has IDs of its own, also when they begin again from 0. */
+static inline uint16_t shard_ip_id(struct nat_shard *shard)
+{
+	const uint16_t id = shard->ip_id;
+	shard->ip_id = (uint16_t)(id + shard->ip_id_step);
+	return id;
 }
 
 /* A number in [0, bound), without division. */

@@ -368,6 +368,30 @@ static void fragments_without_their_first_end_with_a_reason(void **state)
 	books_balance(gateway);
 }
 
+/* Two workers behind one address must not collide at who puts their datagrams together (RFC 6864 section 5.3). */
+static void no_two_shards_give_the_same_ip_id(void **state)
+{
+	struct gateway *gateway = *state;
+	static struct frame frames[64];
+	unsigned pieces = 0;
+	for (uint32_t i = 0; i < 64; i++) {
+		struct description of = packet_of(PROTOCOL_UDP, IP(10, 0, 3, 0) + i, 7000);
+		of.ip_id = 5; /* everybody's */
+		if (i % 2 == 0)
+			of.payload_bytes = PAYLOAD_BYTES;
+		frame_build(&frames[i], &of);
+		if (i % 2 == 0)
+			frame_piece(&frames[i], &of, 0);
+		assert_int_equal(receive(gateway, i % SHARDS, &frames[i]), PACKET_FORWARD);
+		const uint8_t *ip = frames[i].packet.data + ETHERNET_HEADER_BYTES;
+		const uint32_t id = load_be16(ip + IPV4_ID_OFFSET);
+		pieces += (load_be16(ip + IPV4_FRAGMENT_OFFSET) & IPV4_FLAG_MF) != 0;
+		assert_int_equal(id % SHARDS, owner_of_worker(SHARDS, VNI_ACME, IP(10, 0, 3, 0) + i));
+	}
+	assert_int_equal(pieces, 32);
+	books_balance(gateway);
+}
+
 static void a_hairpin_reaches_a_worker_of_another_shard(void **state)
 {
 	struct gateway *gateway = *state;
@@ -526,6 +550,7 @@ int main(void)
 		TEST(what_has_no_ports_is_owned_by_its_remote),
 		TEST(fragments_from_outside_come_together_in_any_order),
 		TEST(fragments_without_their_first_end_with_a_reason),
+		TEST(no_two_shards_give_the_same_ip_id),
 		TEST(a_hairpin_reaches_a_worker_of_another_shard),
 		TEST(sessions_of_a_crashed_process_are_found_by_the_same_shard),
 		TEST(p7_a_workspace_has_its_sessions_once_over_all_shards),
