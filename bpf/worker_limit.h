@@ -38,6 +38,18 @@ static __always_inline int bucket_take(__u64 *full_ns, __u64 now_ns, __u64 cost_
 	return 0;
 }
 
+/*
+ * A time that no bucket of this size can have is of another limit, from before a change: the bucket is empty, and fills
+ * at the rate of now. Else a limit that was raised would hold until the old one had been served.
+ */
+static __always_inline void bucket_bound(__u64 *full_ns, __u64 now_ns, __u64 burst_ns)
+{
+	__u64 have_ns = *(volatile __u64 *)full_ns;
+
+	if (have_ns > now_ns + burst_ns)
+		__sync_val_compare_and_swap(full_ns, have_ns, now_ns + burst_ns);
+}
+
 /* The limit that the packet is over; WORKER_DROP_COUNT: none. Takes from both buckets or from neither. */
 static __always_inline enum worker_drop worker_limit(
 	struct worker_value *worker, const struct workspace_value *workspace, __u32 packets, __u32 bytes)
@@ -49,6 +61,8 @@ static __always_inline enum worker_drop worker_limit(
 	if (packet_cost_ns == 0 && byte_cost_ns == 0)
 		return WORKER_DROP_COUNT;
 	now_ns = bpf_ktime_get_ns();
+	bucket_bound(&worker->packets_full_ns, now_ns, packet_burst_ns);
+	bucket_bound(&worker->bytes_full_ns, now_ns, byte_burst_ns);
 	if (byte_cost_ns != 0 && !bucket_has(&worker->bytes_full_ns, now_ns, byte_cost_ns, byte_burst_ns))
 		return WORKER_DROP_BYTE_LIMIT;
 	if (packet_cost_ns != 0 && !bucket_take(&worker->packets_full_ns, now_ns, packet_cost_ns, packet_burst_ns))

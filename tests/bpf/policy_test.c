@@ -135,6 +135,31 @@ static void bucket_fills_with_time_to_its_burst_and_no_more(void **state)
 	assert_worker_dropped(fixture, &frame, WORKER_DROP_PACKET_LIMIT);
 }
 
+/* What was used up of a low limit is no debt under the higher one that comes after. */
+static void raised_limit_holds_at_once(void **state)
+{
+	const struct worker_fixture *fixture = *state;
+	struct workspace_value workspace = plain;
+	struct frame frame = worker_frame(PROTOCOL_TCP);
+	const uint64_t bytes = frame_get16(frame.bytes + ETHERNET_BYTES + 2);
+
+	workspace.packet_cost_ns = FOREVER_NS;
+	workspace.packet_burst_ns = FOREVER_NS;
+	workspace.byte_cost_1024 = 1024 * (FOREVER_NS / 1024);
+	workspace.byte_burst_ns = bytes * (FOREVER_NS / 1024);
+	workspace_set(fixture, &workspace);
+	assert_worker_sent(fixture, &frame);
+	assert_worker_dropped(fixture, &frame, WORKER_DROP_BYTE_LIMIT);
+	/* Both fill up within the time that the next packet takes to come here. */
+	workspace.packet_cost_ns = 1;
+	workspace.packet_burst_ns = 64;
+	workspace.byte_cost_1024 = 1024 / bytes;
+	workspace.byte_burst_ns = 64;
+	workspace_set(fixture, &workspace);
+	worker_run(fixture, &frame);
+	assert_worker_sent(fixture, &frame);
+}
+
 /* ---- rules ---- */
 
 static void region_set(const struct worker_fixture *fixture, uint32_t set, uint32_t address, uint32_t bits,
@@ -458,6 +483,7 @@ int main(void)
 		worker_unit_test(bytes_over_the_limit_are_dropped_and_cost_no_packet_of_the_other_bucket),
 		worker_unit_test(every_segment_of_a_gso_packet_counts),
 		worker_unit_test(bucket_fills_with_time_to_its_burst_and_no_more),
+		worker_unit_test(raised_limit_holds_at_once),
 		worker_unit_test(destination_port_and_protocol_decide_by_the_longest_prefix),
 		worker_unit_test(rules_of_another_set_do_not_matter),
 		worker_unit_test(what_only_the_gateway_can_know_is_left_to_it),
