@@ -147,6 +147,14 @@ enum status staged_apply(struct daemon *daemon, uint64_t confirm_s, bool force, 
 				       "`postern apply --rollback`");
 		return STATUS_REFUSED;
 	}
+	/* Two files can not be put in place at once, and the old one's signature would not be the new one's. */
+	if (daemon->options.config_key_path != NULL) {
+		problems_add(problems,
+			"with --config-key there is no apply: sign the new file elsewhere, then put first "
+			"its .sig and then the file itself in the place of %s",
+			daemon->config_path);
+		return STATUS_REFUSED;
+	}
 	beside(daemon, apply_suffix, path);
 	beside(daemon, rollback_suffix, rollback_path);
 	status = validate(daemon, path, force, problems);

@@ -403,6 +403,11 @@ def files_count_only_as_the_key_of_the_command_line_has_signed_them(lab):
     process = lab.start(base.POSTERND, "--run-dir", lab.run_dir, "--config", lab.config, "--config-key", public)
     wait_for("posternd to answer", lambda: lab.cli("status").returncode in (0, 5))
     assert lab.status()["config"]["valid"], process.text()
+    # Its signature would be another: in place, the file that was taken would not count.
+    with open(lab.config + ".new", "w", encoding="utf-8") as stream:
+        stream.write(base.LARGER)
+    refused = lab.cli("apply", lab.config + ".new")
+    assert refused.returncode == 1 and "--config-key" in refused.stderr, refused
     # The API's own writes need no signature; a tampered file changes nothing.
     made = ask(UnixConnection(lab.run_dir + "/posternd.sock"), "PUT", "/v1/workspaces/hooli?wait=0",
                json.loads(json.dumps(INITECH).replace("7003", "7004").replace(".30", ".40")))
