@@ -14,6 +14,7 @@
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
@@ -24,6 +25,8 @@ enum {
 	RING_SIZE = 2048, /* what the AF_XDP driver uses for its own rings */
 	/* One queue of both ports holds at most 2 · (2048 receiving + 4096 sending), the rest is in work. */
 	POOL_PER_QUEUE_COUNT = 16384,
+	/* Of each shard beyond the first: 512 fragments held, 768 in its cache of the pool, a full ring to it. */
+	POOL_PER_SHARD_COUNT = 2048,
 	POOL_COUNT_MAX = 131072,
 	POOL_CACHE_COUNT = 512,
 	FRAME_OVERHEAD_BYTES = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
@@ -167,7 +170,9 @@ static bool port_configure(struct port *port, unsigned port_index, struct rte_me
 static struct rte_mempool *pool_create(const struct ports *ports, char *ret_text)
 {
 	unsigned queue_count = RTE_MAX(ports->ports[PORT_INSIDE].queue_count, ports->ports[PORT_OUTSIDE].queue_count);
-	unsigned count = RTE_MIN(queue_count * POOL_PER_QUEUE_COUNT, (unsigned)POOL_COUNT_MAX);
+	unsigned more_shards = rte_lcore_count() > 2 ? rte_lcore_count() - 2 : 0;
+	unsigned count = RTE_MIN(
+		queue_count * POOL_PER_QUEUE_COUNT + more_shards * POOL_PER_SHARD_COUNT, (unsigned)POOL_COUNT_MAX);
 	/* The descriptor lies in the buffer's private area, so that it lives as long as the packet: the core may keep
 	 * both. */
 	struct rte_mempool *pool = rte_pktmbuf_pool_create("packets", count, POOL_CACHE_COUNT,
