@@ -70,6 +70,14 @@ static bool limit_parse(const char *text, size_t *ret_limit)
 	return true;
 }
 
+static bool is_state(const char *text)
+{
+	for (unsigned i = 0; i < WORKER_STATE_COUNT; i++)
+		if (strcmp(worker_state_text(i), text) == 0)
+			return true;
+	return false;
+}
+
 static void serve_list(struct daemon *daemon, struct api_request *request)
 {
 	const struct worker_registry *registry = admission_registry(daemon->admission);
@@ -81,6 +89,12 @@ static void serve_list(struct daemon *daemon, struct api_request *request)
 
 	if (!limit_parse(api_request_query(request, "limit"), &limit)) {
 		api_answer_error(request, 400, "limit: must be 1..%d", API_WORKER_LIMIT_MAX);
+		return;
+	}
+	if (state != NULL && !is_state(state)) {
+		api_answer_error(request, 400,
+			"state: must be open, awaits-gateway, awaits-policy, no-interface, unclaimed, unplaced or "
+			"conflict");
 		return;
 	}
 	workers = json_array();

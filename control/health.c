@@ -8,6 +8,7 @@
 #include "control/apply_announce.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
+#include "control/gateways.h"
 #include "control/rib.h"
 
 enum { HEARTBEAT_MAX_S = 5 };
@@ -127,6 +128,21 @@ static void check_guard(const struct daemon *daemon, struct problems *reasons)
 			total.guard_violations);
 }
 
+static void check_host_gateways(const struct daemon *daemon, struct health *health)
+{
+	size_t count = gateways_count(daemon->gateways), down = 0;
+
+	for (size_t i = 0; i < count; i++)
+		down += gateways_get(daemon->gateways, i).operator_down;
+	if (count > 0 && down == count)
+		problems_add(&health->reasons,
+			"every gateway of this host is taken down by an operator, so nothing leaves: `postern gateway "
+			"up ADDRESS`");
+	else if (down > 0)
+		problems_add(&health->notes,
+			"%zu of %zu gateways are taken down by an operator: `postern gateway list`", down, count);
+}
+
 static void check_worker_host(const struct daemon *daemon, struct health *health)
 {
 	const struct daemon_apply *apply = &daemon->apply;
@@ -147,6 +163,7 @@ static void check_worker_host(const struct daemon *daemon, struct health *health
 			totals.of_state[WORKER_NO_INTERFACE],
 			worker_registry_count(admission_registry(daemon->admission)));
 	admission_explain(daemon->admission, &health->reasons);
+	check_host_gateways(daemon, health);
 }
 
 bool health_dataplane_up(const struct daemon *daemon)
@@ -183,6 +200,10 @@ void health_check(const struct daemon *daemon, struct health *ret_health)
 	take_all(&health.reasons, &daemon->listeners.problems);
 	take_all(&health.reasons, &daemon->watch_problems);
 	take_all(&health.notes, &daemon->config.warnings);
+	if (daemon->staged.deadline_s != 0)
+		problems_add(&health.notes,
+			"the configuration is on trial: `postern apply --confirmed` keeps it, else the "
+			"old one comes back");
 	*ret_health = health;
 }
 

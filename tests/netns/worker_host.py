@@ -184,6 +184,8 @@ def operator_takes_a_gateway_down(scene):
     expect(scene.worker_drops_since(before).get("no_gateway", 0) > 0, f"{scene.worker_drops_since(before)}")
     code, out, err = scene.postern.cli("host", "gateway", "list")
     expect("down by an operator" in out, out + err)
+    code, out, err = scene.postern.cli("host", "status")
+    expect(code == 5 and "nothing leaves" in out, f"status exits {code} with every gateway down: {out}{err}")
     code, _, err = scene.postern.cli("host", "gateway", "up", topology.GATEWAY_VTEP)
     expect(code == 0, err)
     expect(traffic.works(scene.acme), "traffic does not go on")
