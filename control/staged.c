@@ -187,7 +187,7 @@ enum status staged_confirm(struct daemon *daemon, struct problems *problems)
 	char path[PATH_MAX];
 
 	if (!is_pending(daemon, problems))
-		return STATUS_INVALID;
+		return STATUS_REFUSED;
 	beside(daemon, rollback_suffix, path);
 	if (unlink(path) != 0 && errno != ENOENT)
 		return refuse_system(problems, "removed", path);
@@ -199,7 +199,7 @@ enum status staged_confirm(struct daemon *daemon, struct problems *problems)
 enum status staged_rollback(struct daemon *daemon, struct problems *problems)
 {
 	if (!is_pending(daemon, problems))
-		return STATUS_INVALID;
+		return STATUS_REFUSED;
 	if (!put_back(daemon)) {
 		problems_add(problems, "the old file can not be put back: %s", strerror(errno));
 		return STATUS_SYSTEM;

@@ -36,7 +36,7 @@ void staged_tick(struct daemon *daemon);
 /* `confirm_s`: 0: at once for good. STATUS_INVALID, STATUS_REFUSED, STATUS_SYSTEM: nothing has changed. */
 enum status staged_apply(struct daemon *daemon, uint64_t confirm_s, bool force, struct problems *problems);
 
-/* STATUS_INVALID: nothing waits for it. */
+/* STATUS_REFUSED: nothing waits for it. */
 enum status staged_confirm(struct daemon *daemon, struct problems *problems);
 enum status staged_rollback(struct daemon *daemon, struct problems *problems);
 

@@ -21,12 +21,17 @@
 #include "tools/postern_monitor.h"
 #include "tools/postern_show.h"
 #include "tools/postern_sign.h"
+#include "tools/postern_usage.h"
 #include "tools/postern_worker.h"
+
+#define CONFIG_USAGE "config check FILE.yaml | config show | config sign KEY FILE... | config verify KEY FILE..."
 
 enum { PATH_SIZE_BYTES = 1024, OPERANDS_ANY = -1, WATCH_INTERVAL_MAX_S = 3600 };
 
 struct arguments {
 	const char *run_dir;
+	bool help;
+	uint64_t given; /* bit i: options[i] */
 	bool json;
 	bool refused;	  /* drops: the destinations, not the reasons */
 	unsigned watch_s; /* 0: once */
@@ -161,6 +166,11 @@ static int command_drops(const struct arguments *arguments)
 {
 	if (arguments->refused)
 		return drops_refused(arguments);
+	if (arguments->workspace != NULL) {
+		fprintf(stderr, "postern: drops: --workspace goes with --refused; `postern workspaces` counts the "
+				"drops of each\n");
+		return EXIT_CODE_USAGE;
+	}
 	return ask_and_show(arguments, "/v1/drops", show_drops, NULL);
 }
 
@@ -222,10 +232,7 @@ static int command_config(const struct arguments *arguments)
 	if (arguments->operand_count >= 3 && strcmp(arguments->operands[0], "verify") == 0)
 		return verify_files(arguments->operands[1], arguments->operands + 2, arguments->operand_count - 2);
 	if (arguments->operand_count != 2 || strcmp(arguments->operands[0], "check") != 0) {
-		fprintf(stderr,
-			"postern: config: there are `postern config check FILE.yaml`, `postern config show`, `postern "
-			"config sign KEY FILE...` and `postern config verify KEY FILE...`\n");
-		return EXIT_CODE_USAGE;
+		return usage_wrong(CONFIG_USAGE);
 	}
 	if (config_load(file, &model, &problems, &warnings) != STATUS_OK) {
 		print_problems(&problems);
@@ -374,8 +381,7 @@ static int command_apply(const struct arguments *arguments)
 
 	if (arguments->operand_count > 1 ||
 		(arguments->operand_count == 1) + arguments->confirmed + arguments->rollback != 1) {
-		fprintf(stderr, "usage: postern %s\n", APPLY_USAGE);
-		return EXIT_CODE_USAGE;
+		return usage_wrong(APPLY_USAGE);
 	}
 	return apply_command(&apply);
 }
@@ -396,8 +402,7 @@ static int command_drain(const struct arguments *arguments)
 	if (arguments->operand_count > 1 ||
 		(arguments->operand_count == 1) == (arguments->list || arguments->watch_s) ||
 		(arguments->operand_count == 0 && changes)) {
-		fprintf(stderr, "usage: postern %s\n", DRAIN_USAGE);
-		return EXIT_CODE_USAGE;
+		return usage_wrong(DRAIN_USAGE);
 	}
 	return drain_command(&drain);
 }
@@ -435,11 +440,11 @@ static const struct command commands[] = {
 	{"drops", "drops [--refused [--workspace ID]] [--json]",
 		"why packets were dropped, how many, and what to do; or which destinations are refused most", 0,
 		command_drops},
-	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--json]", "who uses this egress IP and port now", 1,
-		command_who},
-	{"config", "config check FILE.yaml | config show | config sign KEY FILE... | config verify KEY FILE...",
-		"validate a configuration, exit 4 when there is an error; print the one in use with its sources; sign "
-		"files for posternd --config-key, or verify that",
+	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--limit N] [--json]",
+		"who uses this egress IP and port now", 1, command_who},
+	{"config", CONFIG_USAGE,
+		"validate a configuration, exit 4 when there is an error; print the one in use with its sources;\n"
+		"        sign files for posternd --config-key, or verify that",
 		OPERANDS_ANY, command_config},
 	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
 	{"reload", "reload [--force] [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
@@ -451,19 +456,26 @@ static const struct command commands[] = {
 	{"gateway", POSTERN_GATEWAY_USAGE, "the gateways of this worker host; use one no more, or again", OPERANDS_ANY,
 		command_gateway},
 	{"worker", POSTERN_WORKER_USAGE,
-		"the workers of this host: add, remove, why one waits; take the programs off; exit 5 when one was "
-		"added and waits",
+		"the workers of this host: add, remove, why one waits; take the programs off;\n"
+		"        exit 5 when one was added and waits",
 		OPERANDS_ANY, command_worker},
 	{"monitor", "monitor [--workspace ID] [--limit N] [--json]",
 		"packets that this worker host drops, as they come, and why", 0, command_monitor},
 	{"help", "help", "this", 0, command_help},
 };
 
+static void print_command(FILE *stream, const struct command *command, const char *first, const char *next)
+{
+	usage_print(stream, first, next, command->usage);
+	fprintf(stream, "        %s\n", command->help);
+}
+
 static void print_usage(FILE *stream)
 {
-	fputs("usage: postern [--run-dir DIR] COMMAND\n\n", stream);
+	fputs("usage: postern [--run-dir DIR] COMMAND          (postern COMMAND --help: that command alone)\n\n",
+		stream);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		fprintf(stream, "  %s\n        %s\n", commands[i].usage, commands[i].help);
+		print_command(stream, &commands[i], "  ", "  ");
 	fputs("\nDIR is posternd's run directory, /run/postern unless given.\n"
 	      "exit codes: 0 ok, 1 failed, 2 usage, 3 posternd unreachable, 4 configuration invalid, 5 degraded\n",
 		stream);
@@ -504,6 +516,34 @@ enum {
 	OPTION_VERSION
 };
 
+static const struct option options[] = {
+	{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"watch", required_argument, NULL, OPTION_WATCH},
+	{"workspace", required_argument, NULL, OPTION_WORKSPACE},
+	{"egress", required_argument, NULL, OPTION_EGRESS},
+	{"remote", required_argument, NULL, OPTION_REMOTE},
+	{"limit", required_argument, NULL, OPTION_LIMIT},
+	{"deadline", required_argument, NULL, OPTION_DEADLINE},
+	{"force", no_argument, NULL, OPTION_FORCE},
+	{"confirm", required_argument, NULL, OPTION_CONFIRM},
+	{"confirmed", no_argument, NULL, OPTION_CONFIRMED},
+	{"rollback", no_argument, NULL, OPTION_ROLLBACK},
+	{"cancel", no_argument, NULL, OPTION_CANCEL},
+	{"list", no_argument, NULL, OPTION_LIST},
+	{"refused", no_argument, NULL, OPTION_REFUSED},
+	{"interface", required_argument, NULL, OPTION_INTERFACE},
+	{"vpc", required_argument, NULL, OPTION_VPC},
+	{"ip", required_argument, NULL, OPTION_IP},
+	{"mac", required_argument, NULL, OPTION_MAC},
+	{"state", required_argument, NULL, OPTION_STATE},
+	{"device", required_argument, NULL, OPTION_DEVICE},
+	{"all", no_argument, NULL, OPTION_ALL},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{0},
+};
+
 static bool parse_watch(const char *text, unsigned *ret_watch_s)
 {
 	char *end;
@@ -542,36 +582,11 @@ static bool take_worker_option(int option, struct postern_worker_arguments *work
 /* -1: go on; else the exit code. */
 static int parse_arguments(int argc, char *argv[], struct arguments *ret_arguments)
 {
-	static const struct option options[] = {
-		{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
-		{"json", no_argument, NULL, OPTION_JSON},
-		{"watch", required_argument, NULL, OPTION_WATCH},
-		{"workspace", required_argument, NULL, OPTION_WORKSPACE},
-		{"egress", required_argument, NULL, OPTION_EGRESS},
-		{"remote", required_argument, NULL, OPTION_REMOTE},
-		{"limit", required_argument, NULL, OPTION_LIMIT},
-		{"deadline", required_argument, NULL, OPTION_DEADLINE},
-		{"force", no_argument, NULL, OPTION_FORCE},
-		{"confirm", required_argument, NULL, OPTION_CONFIRM},
-		{"confirmed", no_argument, NULL, OPTION_CONFIRMED},
-		{"rollback", no_argument, NULL, OPTION_ROLLBACK},
-		{"cancel", no_argument, NULL, OPTION_CANCEL},
-		{"list", no_argument, NULL, OPTION_LIST},
-		{"refused", no_argument, NULL, OPTION_REFUSED},
-		{"interface", required_argument, NULL, OPTION_INTERFACE},
-		{"vpc", required_argument, NULL, OPTION_VPC},
-		{"ip", required_argument, NULL, OPTION_IP},
-		{"mac", required_argument, NULL, OPTION_MAC},
-		{"state", required_argument, NULL, OPTION_STATE},
-		{"device", required_argument, NULL, OPTION_DEVICE},
-		{"all", no_argument, NULL, OPTION_ALL},
-		{"help", no_argument, NULL, OPTION_HELP},
-		{"version", no_argument, NULL, OPTION_VERSION},
-		{0},
-	};
-	int option;
+	int option, index = 0;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
+		if (option != '?')
+			ret_arguments->given |= 1ull << index;
 		switch (option) {
 		case OPTION_RUN_DIR:
 			ret_arguments->run_dir = optarg;
@@ -620,8 +635,8 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			ret_arguments->list = true;
 			break;
 		case OPTION_HELP:
-			print_usage(stdout);
-			return EXIT_CODE_OK;
+			ret_arguments->help = true;
+			break;
 		case OPTION_VERSION:
 			printf("postern %s\n", POSTERN_VERSION);
 			return EXIT_CODE_OK;
@@ -634,6 +649,31 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 	return -1;
 }
 
+/* An option that the command has no use for is a mistake, not something to pass over. */
+static bool options_fit(const struct command *command, const struct arguments *arguments)
+{
+	for (size_t i = 0; options[i].name != NULL; i++) {
+		if ((arguments->given & 1ull << i) == 0 || options[i].val == OPTION_RUN_DIR ||
+			usage_has_option(command->usage, options[i].name))
+			continue;
+		fprintf(stderr, "postern: %s takes no --%s\n", command->name, options[i].name);
+		return false;
+	}
+	return true;
+}
+
+static int run_command(const struct command *command, const struct arguments *arguments)
+{
+	if (arguments->help) {
+		print_command(stdout, command, "usage: postern ", "       postern ");
+		return EXIT_CODE_OK;
+	}
+	if (!options_fit(command, arguments) ||
+		(command->operand_count != OPERANDS_ANY && arguments->operand_count != command->operand_count))
+		return usage_wrong(command->usage);
+	return command->run(arguments);
+}
+
 int main(int argc, char *argv[])
 {
 	struct arguments arguments = {.run_dir = "/run/postern"};
@@ -642,20 +682,14 @@ int main(int argc, char *argv[])
 	if (code >= 0)
 		return code;
 	if (optind >= argc) {
-		print_usage(stderr);
-		return EXIT_CODE_USAGE;
+		print_usage(arguments.help ? stdout : stderr);
+		return arguments.help ? EXIT_CODE_OK : EXIT_CODE_USAGE;
 	}
 	arguments.operands = argv + optind + 1;
 	arguments.operand_count = argc - optind - 1;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(commands[i].name, argv[optind]) != 0)
-			continue;
-		if (commands[i].operand_count != OPERANDS_ANY && arguments.operand_count != commands[i].operand_count) {
-			fprintf(stderr, "usage: postern %s\n", commands[i].usage);
-			return EXIT_CODE_USAGE;
-		}
-		return commands[i].run(&arguments);
-	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, argv[optind]) == 0)
+			return run_command(&commands[i], &arguments);
 	fprintf(stderr, "postern: %s: no such command; `postern help` lists them\n", argv[optind]);
 	return EXIT_CODE_USAGE;
 }

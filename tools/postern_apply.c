@@ -85,7 +85,18 @@ static int put_beside(const char *from, const char *path, mode_t mode)
 	return code;
 }
 
-static int post(const struct apply_arguments *arguments, const char *query, const char *done)
+/* `copy`, which is gone by then, is the operator's file under another name. */
+static void print_error(const char *line, const char *copy, const char *file)
+{
+	for (const char *at = copy != NULL ? strstr(line, copy) : NULL; at != NULL; at = strstr(line, copy)) {
+		fprintf(stderr, "%.*s%s", (int)(at - line), line, file);
+		line = at + strlen(copy);
+	}
+	fprintf(stderr, "%s\n", line);
+}
+
+/* `copy`: where the file was put; NULL without one. */
+static int post(const struct apply_arguments *arguments, const char *query, const char *copy, const char *done)
 {
 	struct client_answer answer;
 	json_t *json, *errors;
@@ -101,8 +112,11 @@ static int post(const struct apply_arguments *arguments, const char *query, cons
 				    : EXIT_CODE_FAILED;
 	if (arguments->json)
 		fputs(answer.body, stdout);
-	for (size_t i = 0; i < json_array_size(errors); i++)
-		fprintf(stderr, "%s\n", json_string_value(json_array_get(errors, i)));
+	for (size_t i = 0; i < json_array_size(errors); i++) {
+		if (code != EXIT_CODE_INVALID)
+			fputs("postern: apply: ", stderr);
+		print_error(json_string_value(json_array_get(errors, i)), copy, arguments->file);
+	}
 	if (code != EXIT_CODE_OK && json_array_size(errors) == 0)
 		fprintf(stderr, "postern: apply: %s\n",
 			json_string_value(json_object_get(json, "error")) != NULL
@@ -132,7 +146,7 @@ static int apply_file(const struct apply_arguments *arguments)
 	code = put_beside(arguments->file, path, mode);
 	if (code != EXIT_CODE_OK)
 		return code;
-	code = post(arguments, query,
+	code = post(arguments, query, path,
 		arguments->confirm != NULL
 			? "applied on trial: it is rolled back unless `postern apply --confirmed` comes in "
 			  "time"
@@ -145,8 +159,9 @@ static int apply_file(const struct apply_arguments *arguments)
 int apply_command(const struct apply_arguments *arguments)
 {
 	if (arguments->confirmed)
-		return post(arguments, "/v1/apply/confirmed", "confirmed: the change stays");
+		return post(arguments, "/v1/apply/confirmed", NULL, "confirmed: the change stays");
 	if (arguments->rollback)
-		return post(arguments, "/v1/apply/rollback", "rolled back: the configuration is the one of before");
+		return post(
+			arguments, "/v1/apply/rollback", NULL, "rolled back: the configuration is the one of before");
 	return apply_file(arguments);
 }

@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-#define APPLY_USAGE "apply FILE [--confirm D] [--force] | apply --confirmed | apply --rollback [--json]"
+#define APPLY_USAGE                                                                                                    \
+	"apply FILE [--confirm D] [--force] [--json] | apply --confirmed [--json] | apply --rollback [--json]"
 
 struct apply_arguments {
 	const char *run_dir;

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#define DRAIN_USAGE "drain IP [--deadline D] [--force | --cancel] | drain --list [--watch N] [--json]"
+#define DRAIN_USAGE "drain IP [--deadline D] [--force | --cancel] [--json] | drain --list [--watch N] [--json]"
 
 struct drain_arguments {
 	const char *run_dir;

@@ -9,12 +9,13 @@
 #include "control/status.h"
 #include "tools/postern_client.h"
 #include "tools/postern_table.h"
+#include "tools/postern_usage.h"
 
 enum { PATH_SIZE_BYTES = 128 };
 
 static void show_gateways(const json_t *answer)
 {
-	const char *const titles[] = {"gateway", "state", "probed", ">changes", NULL};
+	const char *const titles[] = {"GATEWAY", "STATE", "PROBED", ">CHANGES", NULL};
 	const json_t *gateways = json_object_get(answer, "gateways"), *gateway;
 	struct table table;
 	size_t index;
@@ -67,8 +68,7 @@ int postern_gateway(const char *run_dir, bool json, int operand_count, char **op
 	if (list ? operand_count != 1
 		 : operand_count != 2 || (strcmp(verb, "up") != 0 && strcmp(verb, "down") != 0) ||
 				strspn(operands[1], "0123456789.") != strlen(operands[1]) || strlen(operands[1]) > 15) {
-		fputs("usage: postern " POSTERN_GATEWAY_USAGE "\n", stderr);
-		return EXIT_CODE_USAGE;
+		return usage_wrong(POSTERN_GATEWAY_USAGE);
 	}
 	if (!list)
 		snprintf(path, sizeof(path), "/v1/gateways/%s/%s", operands[1], verb);

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#define POSTERN_GATEWAY_USAGE "gateway list|down ADDRESS|up ADDRESS [--json]"
+#define POSTERN_GATEWAY_USAGE "gateway list [--json] | gateway down ADDRESS [--json] | gateway up ADDRESS [--json]"
 
 /* The exit code. `operands`: those behind the command. */
 int postern_gateway(const char *run_dir, bool json, int operand_count, char **operands);

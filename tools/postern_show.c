@@ -255,6 +255,20 @@ void show_workspaces(const json_t *answer, FILE *stream)
 
 /* ---- sessions ---- */
 
+static void show_incomplete(const json_t *answer, FILE *stream)
+{
+	if (!truth_of(answer, "complete"))
+		fputs("incomplete: postern-dataplane is not connected here, or its session file can not be read; the "
+		      "sessions are on the gateway\n",
+			stream);
+}
+
+static void show_no_sessions(const json_t *answer, const char *text, FILE *stream)
+{
+	fprintf(stream, "%s\n", text);
+	show_incomplete(answer, stream);
+}
+
 void show_sessions(const json_t *answer, FILE *stream)
 {
 	static const char *const titles[] = {
@@ -263,6 +277,10 @@ void show_sessions(const json_t *answer, FILE *stream)
 	struct table table;
 	char duration[32];
 
+	if (json_array_size(sessions) == 0) {
+		show_no_sessions(answer, "no live session", stream);
+		return;
+	}
 	table_begin(&table, titles);
 	for (size_t i = 0; i < json_array_size(sessions); i++) {
 		const json_t *session = json_array_get(sessions, i);
@@ -287,15 +305,13 @@ void show_sessions(const json_t *answer, FILE *stream)
 	table_print(&table, stream, "");
 	if (truth_of(answer, "more"))
 		fprintf(stream, "there are more; --limit N shows up to 10000\n");
-	if (!truth_of(answer, "complete"))
-		fprintf(stream,
-			"incomplete: postern-dataplane is not connected, or its session file can not be read\n");
+	show_incomplete(answer, stream);
 }
 
 void show_who(const json_t *answer, FILE *stream)
 {
 	if (json_array_size(json_object_get(answer, "sessions")) == 0)
-		fprintf(stream, "no live session uses it now\n");
+		show_no_sessions(answer, "no live session uses it now", stream);
 	else
 		show_sessions(answer, stream);
 }
@@ -379,7 +395,8 @@ void show_refusals(const json_t *answer, FILE *stream)
 	char text[8];
 
 	if (json_array_size(refusals) == 0) {
-		fputs("no destination has been refused since postern-dataplane started\n", stream);
+		fputs("no refused destination is known; a gateway remembers them since its postern-dataplane started\n",
+			stream);
 		return;
 	}
 	table_begin(&table, titles);

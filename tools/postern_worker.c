@@ -15,6 +15,7 @@
 #include "control/status.h"
 #include "tools/postern_client.h"
 #include "tools/postern_table.h"
+#include "tools/postern_usage.h"
 
 enum { URL_SIZE_BYTES = 512, FILE_PATH_SIZE_BYTES = 4096 };
 
@@ -22,8 +23,7 @@ static const char default_device[] = "postern-vxlan";
 
 static int usage(void)
 {
-	fputs("usage: postern " POSTERN_WORKER_USAGE "\n", stderr);
-	return EXIT_CODE_USAGE;
+	return usage_wrong(POSTERN_WORKER_USAGE);
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -44,11 +44,15 @@ static const char *address_of(const json_t *worker)
 
 static void show_list(const json_t *answer)
 {
-	const char *const titles[] = {"interface", "workspace", "vpc", "address", "source", "state", "reason", NULL};
+	const char *const titles[] = {"INTERFACE", "WORKSPACE", "VPC", "ADDRESS", "SOURCE", "STATE", "REASON", NULL};
 	const json_t *workers = json_object_get(answer, "workers"), *worker;
 	struct table table;
 	size_t index;
 
+	if (json_array_size(workers) == 0) {
+		printf("no such worker on this host\n");
+		return;
+	}
 	table_begin(&table, titles);
 	json_array_foreach((json_t *)workers, index, worker)
 	{

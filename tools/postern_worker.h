@@ -6,8 +6,10 @@
 #include <stdbool.h>
 
 #define POSTERN_WORKER_USAGE                                                                                           \
-	"worker add --interface IF --workspace ID --vpc ID --ip IP [--mac MAC] | worker remove IF | "                  \
-	"worker list [--workspace ID] [--state STATE] [--limit N] | worker show IF | worker detach --all "             \
+	"worker add --interface IF --workspace ID --vpc ID --ip IP [--mac MAC] [--json] | worker remove IF [--json] "  \
+	"| "                                                                                                           \
+	"worker list [--workspace ID] [--state STATE] [--limit N] [--json] | worker show IF [--json] | worker detach " \
+	"--all "                                                                                                       \
 	"[--device NAME] [--json]"
 
 struct postern_worker_arguments {

@@ -206,8 +206,10 @@ def wrong_usage_exits_2(lab):
     for command in ([POSTERND], [POSTERND, "--config", lab.config], [POSTERND, "--nonsense"],
                     [POSTERND, "--run-dir", lab.run_dir, "--config", lab.config, "--log-level", "loud"],
                     [POSTERN], [POSTERN, "nonsense"], [POSTERN, "status", "extra"], [POSTERN, "plan"],
-                    [POSTERN, "status", "--watch", "0"]):
+                    [POSTERN, "status", "--watch", "0"], [POSTERN, "status", "--limit", "5"],
+                    [POSTERN, "drops", "--force"], [POSTERN, "config", "show", "--json"]):
         assert run(*command).returncode == 2, command
+    assert run(POSTERN, "drain", "--help").stdout.startswith("usage: postern drain IP"), "the command's own help"
     assert run(POSTERN, "help").returncode == 0 and run(POSTERND, "--help").returncode == 0
     assert run(POSTERND, "--version").returncode == 0 and run(POSTERN, "--version").returncode == 0
 
@@ -425,6 +427,7 @@ def an_applied_change_stays_when_confirmed_and_comes_back_when_not(lab):
     new = put_new(lab, LARGER)
     assert lab.cli("apply", new, "--confirm", "2s").returncode == 0
     assert "initech" in ids_of(lab)
+    assert "on trial" in lab.cli("status").stdout
     assert lab.cli("apply", new).returncode == 1, "a second change while one waits"
     wait_for("the rollback", lambda: "initech" not in ids_of(lab))
     assert open(lab.config, encoding="utf-8").read() == GOOD and files_beside(lab) == [], files_beside(lab)
@@ -438,7 +441,7 @@ def an_applied_change_stays_when_confirmed_and_comes_back_when_not(lab):
     assert "initech" not in ids_of(lab), "a restart within the time keeps the trial"
     assert lab.cli("apply", "--rollback").returncode == 0
     assert "initech" in ids_of(lab)
-    assert lab.cli("apply", "--confirmed").returncode == 4, "nothing waits"
+    assert lab.cli("apply", "--confirmed").returncode == 1, "nothing waits"
 
 
 def a_trial_whose_time_ends_while_posternd_is_away_is_rolled_back_at_its_start(lab):
@@ -455,6 +458,7 @@ def a_bad_file_is_not_applied(lab):
     lab.daemon()
     done = lab.cli("apply", put_new(lab, BAD), "--confirm", "1h")
     assert done.returncode == 4 and "shade" in done.stderr and "7001" in done.stderr, done
+    assert ".apply" not in done.stderr, "a file is named that the operator has never seen"
     assert lab.status()["config"]["valid"] and files_beside(lab) == [], files_beside(lab)
 
 
