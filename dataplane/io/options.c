@@ -19,9 +19,9 @@ static const char help_text[] =
 	"  --version, --help\n"
 	"\n"
 	"All other options go to DPDK's EAL, such as -l 2,3 (the first core is the control thread's,\n"
-	"each further one runs a shard) or --vdev net_tap0. Unless given: cores are the first and the last that the process may use; memory is\n"
-	"huge pages without files (--in-memory) where the kernel has them free, else normal pages (--no-huge); PCI\n"
-	"devices are left alone but for those that -a or the policy names.\n";
+	"each further one runs a shard) or --vdev net_tap0. Unless given: cores are the first and the last that\n"
+	"the process may use; memory is huge pages without files (--in-memory) where the kernel has them free,\n"
+	"else normal pages (--no-huge); PCI devices are left alone but for those that -a or the policy names.\n";
 
 /* Compares an argument with an option of ours; `ret_value` is NULL when it stands in the next argument. */
 static bool option_is(const char *argument, const char *name, const char **ret_value)
