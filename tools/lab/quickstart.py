@@ -112,7 +112,8 @@ def stay(lab, gateway):
     foot += [
         f"a shell    ip netns exec {next(iter(lab.workers.values())).ns.name} bash",
         f"outside    ip netns exec {lab.router.name} tcpdump -ni gw0",
-        f"operator   {command} --run-dir {gateway.dirs['gw']} status|workspaces|sessions|drops",
+        f"gateway    {command} --run-dir {gateway.dirs['gw']} status|workspaces|sessions|drops|help",
+        f"host       {command} --run-dir {gateway.dirs['host']} status|worker list|gateway list|monitor",
         f"settings   {gateway.files['gw']} (read again whenever it changes)",
         f"logs       {lab.log_dir}",
         "Ctrl-C     ends and removes everything",
