@@ -7,6 +7,7 @@
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <grp.h>
 #include <netdb.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -524,6 +525,15 @@ enum status http_server_listen_tcp(
 	return status == STATUS_OK ? server_listen(server, socket, problems) : status;
 }
 
+/* Where the host has such a group: its members may use the socket, too. Without the right to give it away it stays ours. */
+static void socket_give_to_group(const char *path)
+{
+	const struct group *group = getgrnam(HTTP_SERVER_UNIX_GROUP);
+
+	if (group != NULL)
+		(void)!lchown(path, (uid_t)-1, group->gr_gid);
+}
+
 static enum status bind_unix(const char *path, int *ret_socket, struct problems *problems)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -546,6 +556,7 @@ static enum status bind_unix(const char *path, int *ret_socket, struct problems 
 			close(fd);
 		return STATUS_SYSTEM;
 	}
+	socket_give_to_group(path);
 	*ret_socket = fd;
 	return STATUS_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tells the service manager how posternd does, by the datagrams that sd_notify(3) documents. Does nothing when
+ * Tells the service manager how posternd, or postern-dataplane, does, by the datagrams that sd_notify(3) documents. Does nothing when
  * $NOTIFY_SOCKET is not set. Thread: any; never blocks.
  */
 #ifndef POSTERN_CONTROL_NOTIFY_H

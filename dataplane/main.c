@@ -21,6 +21,7 @@
 #include <rte_eal.h>
 #include <rte_lcore.h>
 
+#include "control/notify.h"
 #include "dataplane/io/clock.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/forward.h"
@@ -343,6 +344,7 @@ static void ports_watch(struct dataplane *dataplane)
 static void control_loop(struct dataplane *dataplane)
 {
 	struct counters *counters = dataplane->counters.counters;
+	bool watchdog = notify_watchdog_wanted();
 	uint64_t tick_ns = 0;
 	unsigned ticks = 0;
 
@@ -368,8 +370,11 @@ static void control_loop(struct dataplane *dataplane)
 			continue;
 		tick_ns = now_ns;
 		neighbours_report(dataplane);
-		if (++ticks % TICKS_PER_PORT_WATCH == 0)
-			ports_watch(dataplane);
+		if (++ticks % TICKS_PER_PORT_WATCH != 0)
+			continue;
+		ports_watch(dataplane);
+		if (watchdog)
+			notify_send("WATCHDOG=1");
 	}
 }
 
@@ -478,7 +483,9 @@ static int dataplane_run(struct dataplane *dataplane)
 		return EXIT_FAILED;
 	}
 	say("ready on %s, waiting for a policy", dataplane->server.address.sun_path);
+	notify_send("READY=1");
 	control_loop(dataplane);
+	notify_send("STOPPING=1");
 	dataplane_close(dataplane);
 	rte_eal_cleanup();
 	return dataplane->exit_code;

@@ -31,7 +31,7 @@ bool eal_privileged(char ret_text[NAT_TEXT_SIZE_BYTES])
 		unsigned bit;
 		const char *name;
 	} needed[] = {{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}, {CAP_IPC_LOCK, "CAP_IPC_LOCK"},
-		{CAP_BPF, "CAP_BPF"}};
+		{CAP_BPF, "CAP_BPF"}, {CAP_PERFMON, "CAP_PERFMON"}};
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {};
 	uint64_t effective;
@@ -40,14 +40,13 @@ bool eal_privileged(char ret_text[NAT_TEXT_SIZE_BYTES])
 		return true;
 	effective = (uint64_t)data[1].effective << 32 | data[0].effective;
 	if (effective & 1ull << CAP_SYS_ADMIN)
-		effective |= 1ull << CAP_BPF;
+		effective |= 1ull << CAP_BPF | 1ull << CAP_PERFMON;
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
 		if (effective & 1ull << needed[i].bit)
 			continue;
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES,
-			"no permission (%s is missing): start it as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF "
-			"and "
-			"CAP_IPC_LOCK",
+			"no permission (%s is missing): start it as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, "
+			"CAP_PERFMON and CAP_IPC_LOCK",
 			needed[i].name);
 		return false;
 	}

@@ -14,12 +14,13 @@ Runs in a network namespace of its own that has no name and goes with the proces
 import ctypes
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import time
 
-from lab import (RPC_OK, Client, Dataplane, Lab, Paths, Wire, check, dropped, equal, ethernet, from_worker, mac_bytes,
+from lab import (DEADLINE_S, RPC_OK, Client, Dataplane, Lab, Paths, Wire, check, dropped, equal, ethernet, from_worker, mac_bytes,
                  parse_udp, run, settled, udp_ipv4, veth_add, vxlan, wait_for)
 
 CLONE_NEWNET = 0x40000000
@@ -76,6 +77,33 @@ def heartbeat_beats_at_least_once_a_second():
         start, at = time.monotonic(), client("counters")["heartbeat_ns"]
         wait_for(lambda: client("counters")["heartbeat_ns"] != at, "the next beat")
         check(time.monotonic() - start < 1, "the heart beats too slowly")
+
+
+@test
+def service_manager_is_told_of_start_life_and_end():
+    with Lab() as lab, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{lab.run_dir}/notify")
+        manager.settimeout(DEADLINE_S)
+        os.environ.update(NOTIFY_SOCKET=f"{lab.run_dir}/notify", WATCHDOG_USEC="30000000")
+        try:
+            dataplane = lab.dataplane()
+        finally:
+            del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
+        equal(manager.recv(100), b"READY=1", "the first word")
+        equal(manager.recv(100), b"WATCHDOG=1", "the next")
+        dataplane.process.send_signal(signal.SIGSTOP)
+        manager.settimeout(2.5)
+        try:
+            while manager.recv(100) == b"WATCHDOG=1":
+                manager.settimeout(2.5)
+            raise AssertionError("something else is told while it hangs")
+        except TimeoutError:
+            pass  # a process that hangs says nothing
+        dataplane.process.send_signal(signal.SIGCONT)
+        equal(dataplane.terminate(), 0, "exit code")
+        said = manager.recv(100)
+        while said != b"STOPPING=1":
+            said = manager.recv(100)
 
 
 @test
