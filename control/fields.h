@@ -3,7 +3,7 @@
  * The field table: every key of the configuration, once: its type, range, default, place in the model and sentence.
  *
  * The table (control/fields_table.c) drives the parser (control/model_parse.c), the printer (control/model_print.c),
- * the comparison (control/plan.c) and docs/configuration.md (control/fields_docs.c): to add a key, add it there. Rules
+ * the comparison (control/plan.c) docs/configuration.md (control/fields_docs.c) and the manual page (control/fields_man.c): to add a key, add it there. Rules
  * across fields are in control/model_check.c. Read-only; any thread.
  */
 #ifndef POSTERN_CONTROL_FIELDS_H
@@ -127,5 +127,8 @@ void field_allowed_text(const struct field *field, char ret_text[FIELD_WHY_SIZE_
 
 /* docs/configuration.md, whole. */
 void fields_print_markdown(FILE *out);
+
+/* docs/man/postern.yaml.5, whole. */
+void fields_print_man(FILE *out);
 
 #endif

@@ -294,21 +294,32 @@ static void example_configurations_show_every_key(void **state)
 	free(texts[1]);
 }
 
-static void documentation_equals_the_field_table(void **state)
+static void check_generated(void (*print)(FILE *), const char *name)
 {
 	char path[PATH_SIZE_BYTES], *generated = NULL, *written;
 	size_t generated_size_bytes = 0, written_size_bytes = 0;
 	FILE *out = open_memstream(&generated, &generated_size_bytes);
 
 	assert_non_null(out);
-	fields_print_markdown(out);
+	print(out);
 	fclose(out);
-	snprintf(path, sizeof(path), "%s/docs/configuration.md", getenv("POSTERN_SOURCE_ROOT"));
+	snprintf(path, sizeof(path), "%s/docs/%s", getenv("POSTERN_SOURCE_ROOT"), name);
 	written = check_read(path, &written_size_bytes);
-	/* When it differs: build/control/gen-config-docs > docs/configuration.md */
 	assert_string_equal(written, generated);
 	free(generated);
 	free(written);
+}
+
+/* When it differs: build/control/gen-config-docs > docs/configuration.md */
+static void documentation_equals_the_field_table(void **state)
+{
+	check_generated(fields_print_markdown, "configuration.md");
+}
+
+/* When it differs: build/control/gen-config-docs --man > docs/man/postern.yaml.5 */
+static void manual_page_equals_the_field_table(void **state)
+{
+	check_generated(fields_print_man, "man/postern.yaml.5");
 }
 
 static void defaults_are_filled_in(void **state)
@@ -483,6 +494,7 @@ int main(void)
 		cmocka_unit_test(example_configurations_load),
 		cmocka_unit_test(example_configurations_show_every_key),
 		cmocka_unit_test(documentation_equals_the_field_table),
+		cmocka_unit_test(manual_page_equals_the_field_table),
 		cmocka_unit_test(defaults_are_filled_in),
 		cmocka_unit_test(what_loads_but_will_surprise_is_a_warning),
 		cmocka_unit_test(workers_are_resolved_to_their_vpc),
