@@ -194,7 +194,12 @@ static enum drop_reason parse_vxlan(const struct policy_tables *policy, struct p
 		return DROP_NOT_IPV4;
 	const uint32_t inner_offset = (uint32_t)(inner - packet->data) + ETHERNET_HEADER_BYTES;
 	packet->ip_offset = (uint8_t)inner_offset;
-	return parse_ipv4(packet, (uint32_t)(udp - packet->data) + udp_bytes);
+	const enum drop_reason inner_reason = parse_ipv4(packet, (uint32_t)(udp - packet->data) + udp_bytes);
+	/* parse_udp() knows the port by RFC 7348; this one is the configuration's. */
+	if (inner_reason == DROP_NONE && packet->kind == PACKET_KIND_SESSION && packet->protocol == PROTOCOL_UDP &&
+		packet->destination_port == policy->vxlan_udp_port)
+		return DROP_NESTED;
+	return inner_reason;
 }
 
 /*
@@ -274,7 +279,8 @@ static inline __attribute__((always_inline)) bool parse_usual_vxlan(
 	packet->vni = load_be32(vxlan + 4) >> 8;
 	policy_vpc_prefetch(policy, packet->vni);
 	return parse_usual_ipv4(packet, VXLAN_OUTER_BYTES + ETHERNET_HEADER_BYTES,
-		ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + udp_bytes);
+		       ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + udp_bytes) &&
+	       (packet->protocol != PROTOCOL_UDP || packet->destination_port != policy->vxlan_udp_port);
 }
 
 static bool parse_usual(const struct policy_tables *policy, struct packet *packet)

@@ -98,6 +98,29 @@ static void a_zero_udp_checksum_stays_zero(void **state)
 	assert_int_equal(load_be16(frame_read(&frame).l4 + UDP_CHECKSUM_OFFSET), 0);
 }
 
+static enum packet_verdict send_by_tunnel_port(struct fixture *fixture, uint16_t tunnel_port, uint16_t port)
+{
+	struct frame frame;
+	struct description of = udp_out;
+	of.destination_port = port;
+	frame_build(&frame, &of);
+	store_be16(frame.packet.data + ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + 2, tunnel_port);
+	return fixture_run(fixture, &frame);
+}
+
+static void no_worker_reaches_the_port_of_the_tunnels_whichever_it_is(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->draft.header.vxlan_udp_port = 8472;
+	fixture_apply(fixture);
+	assert_int_equal(send_by_tunnel_port(fixture, 8472, 53), PACKET_FORWARD);
+	assert_int_equal(send_by_tunnel_port(fixture, 8472, 4789), PACKET_DROP);
+	assert_int_equal(send_by_tunnel_port(fixture, 8472, 8472), PACKET_DROP);
+	assert_int_equal(fixture_drops(fixture, DROP_NESTED), 2);
+	assert_int_equal(send_by_tunnel_port(fixture, 4789, 53), PACKET_DROP);
+	assert_int_equal(fixture_drops(fixture, DROP_NOT_VXLAN), 1);
+}
+
 static void what_can_not_be_attributed_is_dropped(void **state)
 {
 	struct fixture *fixture = *state;
@@ -446,6 +469,7 @@ int main(void)
 		TEST(replies_reach_the_worker_that_asked_among_identical_addresses),
 		TEST(a_zero_udp_checksum_stays_zero),
 		TEST(what_can_not_be_attributed_is_dropped),
+		TEST(no_worker_reaches_the_port_of_the_tunnels_whichever_it_is),
 		TEST(nothing_passes_without_a_policy_or_a_route),
 		TEST(special_purpose_destinations_are_refused_with_an_answer),
 		TEST(egress_rules_decide_by_first_match),
