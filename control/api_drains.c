@@ -4,6 +4,7 @@
 
 #include "control/api.h"
 #include "control/api_request.h"
+#include "control/api_wait.h"
 #include "control/daemon.h"
 #include "control/drain_control.h"
 #include "control/drain_file.h"
@@ -53,8 +54,8 @@ static void serve_put(struct daemon *daemon, struct api_request *request)
 	status = drain_control_begin(
 		daemon, address, deadline_s, force != NULL && strcmp(force, "1") == 0, request->caller.name, &problems);
 	if (status == STATUS_OK)
-		api_answer(
-			request, 200, drain_json(drains_find(&daemon->drains, address), daemon_steady_unix_s(daemon)));
+		api_wait_in_force(request, 200, NULL,
+			drain_json(drains_find(&daemon->drains, address), daemon_steady_unix_s(daemon)));
 	else
 		answer_problem(request, status, &problems);
 }
@@ -69,7 +70,8 @@ static void serve_delete(struct daemon *daemon, struct api_request *request)
 		return;
 	status = drain_control_cancel(daemon, address, request->caller.name, &problems);
 	if (status == STATUS_OK)
-		api_answer(request, 200, json_pack("{s:s, s:b}", "address", request->parameters[0], "cancelled", 1));
+		api_wait_in_force(
+			request, 200, NULL, json_pack("{s:s, s:b}", "address", request->parameters[0], "cancelled", 1));
 	else
 		answer_problem(request, status, &problems);
 }

@@ -115,6 +115,7 @@ static int change(const struct drain_arguments *arguments)
 	struct client_answer answer;
 	char path[PATH_SIZE_BYTES];
 	int code = EXIT_CODE_OK;
+	bool in_force;
 
 	snprintf(path, sizeof(path), "/v1/drains/%.64s", arguments->address);
 	if (strspn(arguments->address, "0123456789.") != strlen(arguments->address) ||
@@ -126,7 +127,8 @@ static int change(const struct drain_arguments *arguments)
 	}
 	if (!client_ask(arguments->run_dir, arguments->cancel ? "DELETE" : "PUT", path, &answer))
 		return EXIT_CODE_UNREACHABLE;
-	if (answer.code != 200)
+	in_force = answer.code == 200;
+	if (!in_force && answer.code != 202)
 		code = failed(&answer);
 	else if (arguments->json)
 		fputs(answer.body, stdout);
@@ -139,6 +141,8 @@ static int change(const struct drain_arguments *arguments)
 		       "how far it is\n",
 			arguments->address, arguments->deadline != NULL ? ", at the latest in " : "",
 			arguments->deadline != NULL ? arguments->deadline : "");
+	if (code == EXIT_CODE_OK && !in_force)
+		fprintf(stderr, "postern: drain: stored, but not in force yet: `postern status` says why\n");
 	free(answer.body);
 	return code;
 }

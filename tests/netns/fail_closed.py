@@ -123,7 +123,7 @@ def first_packet_passes(scene):
     # What it knows of its neighbours was learned without ARP.
     scene.lab.router.ip("link set gw0 arp on", "neigh flush dev gw0 nud all")
     scene.postern.wait_ready()
-    worked = traffic.works(scene.acme)
+    worked = system.wait_for("the first connection", lambda: traffic.works(scene.acme), 20)
     drops = [scene.drops(port) for port in ("inside", "outside")]
     expect(worked, f"the first connection did not work: drops {drops}, {scene.worker_drops()}")
     expect("no_neighbour" not in drops[0], f"drops: {drops}")
