@@ -299,8 +299,10 @@ static bool spend_a_session(struct allowance *allowance, int64_t cost_ns, bool r
 {
 	if (cost_ns == 0)
 		return true;
-	if (allowance->sessions <= 0 || (allowance->sessions_least <= 0 && refused)) {
-		allowance->sessions = allowance->sessions_least;
+	if (allowance->sessions <= 0)
+		return false;
+	if (allowance->sessions_least <= 0 && refused) {
+		allowance->sessions = 0; /* so there was nothing; how much less, it does not say */
 		return false;
 	}
 	if (allowance->sessions_least <= 0)
