@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hooks of an interface: control/classifier_tc.c, TCX and clsact, with programs of others beside ours. */
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "tests/bpf/host.h"
+
+/* Leaves the decision to whoever comes next. */
+static int foreign_program(void)
+{
+	const struct bpf_insn next[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "GPL", next, 2, NULL);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void take_off(const char *interface, enum bpf_tc_attach_point point)
+{
+	int fd = bpf_prog_get_fd_by_id(host_attached(interface, point));
+
+	assert_true(fd >= 0);
+	if (!host_has_tcx())
+		lab_run("tc qdisc del dev %s clsact", interface);
+	else
+		assert_int_equal(
+			bpf_prog_detach2(fd, (int)if_nametoindex(interface), (enum bpf_attach_type)HOST_TCX_INGRESS),
+			0);
+	close(fd);
+	assert_int_equal(host_attached(interface, point), 0);
+}
+
+static void program_taken_off_by_hand_is_put_back(void **state)
+{
+	struct host *host = *state;
+
+	host_apply(host, 0);
+	take_off("w0", BPF_TC_INGRESS);
+	take_off(HOST_DEVICE, BPF_TC_INGRESS);
+	host_apply(host, 0);
+	host_assert_open(host, 0);
+	assert_true(host_attached(HOST_DEVICE, BPF_TC_INGRESS) != 0);
+}
+
+static void filters_of_others_are_left_alone(void **state)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex("w2"), .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 7, .priority = 5);
+	struct host *host = *state;
+	int program_fd;
+
+	lab_run("tc qdisc add dev w2 clsact");
+	program_fd = foreign_program();
+	opts.prog_fd = program_fd;
+	assert_int_equal(bpf_tc_attach(&hook, &opts), 0);
+	close(program_fd);
+	host_apply(host, 0);
+	host_assert_open(host, 2);
+	host->desired.worker_count = 2;
+	host_apply(host, 0);
+	host_assert_closed(host, 2);
+	lab_run("tc filter show dev w2 ingress | grep -q foreign");
+	host_leave(host);
+	assert_int_equal(classifier_detach_all(HOST_PIN_DIR, HOST_DEVICE, &host->problems), STATUS_OK);
+	assert_int_equal(host_attached("w2", BPF_TC_INGRESS), 0);
+	assert_int_equal(host_attached("w2", BPF_TC_EGRESS), 0);
+	lab_run("tc filter show dev w2 ingress | grep -q foreign");
+}
+
+/* A filter of the time before TCX goes on where it is, replaced without a gap, and nothing of ours comes beside it. */
+static void filter_of_an_earlier_kernel_stays_on_its_hook(void **state)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0x5053, .priority = 1);
+	struct host *host = *state;
+	uint32_t ids[8], count = 8;
+
+	hook.ifindex = (int)if_nametoindex("w0");
+	lab_run("tc qdisc add dev w0 clsact");
+	opts.prog_fd = host_pinned("worker_ingress");
+	assert_int_equal(bpf_tc_attach(&hook, &opts), 0);
+	close(opts.prog_fd);
+	host_reopen(host);
+	host_apply(host, 0);
+	assert_int_equal(bpf_prog_query(hook.ifindex, (enum bpf_attach_type)HOST_TCX_INGRESS, 0, NULL, ids, &count), 0);
+	assert_int_equal(count, 0);
+	opts.prog_fd = 0;
+	opts.prog_id = opts.flags = 0;
+	assert_int_equal(bpf_tc_query(&hook, &opts), 0);
+	assert_int_equal(opts.prog_id, host_pinned_program_id("worker_ingress"));
+}
+
+static void program_of_ours_is_first_and_others_on_tcx_are_left_alone(void **state)
+{
+	enum bpf_attach_type hook = (enum bpf_attach_type)HOST_TCX_INGRESS;
+	int ifindex = (int)if_nametoindex("w0"), program_fd;
+	uint32_t ids[8], count = 8, size_bytes;
+	struct bpf_prog_info info = {0};
+	struct host *host = *state;
+
+	program_fd = foreign_program();
+	assert_int_equal(bpf_prog_attach(program_fd, ifindex, hook, 0), 0);
+	size_bytes = sizeof(info);
+	assert_int_equal(bpf_obj_get_info_by_fd(program_fd, &info, &size_bytes), 0);
+	close(program_fd);
+	host_apply(host, 0);
+	host_reopen(host);
+	host_apply(host, 0);
+	assert_int_equal(bpf_prog_query(ifindex, hook, 0, NULL, ids, &count), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(ids[0], host_pinned_program_id("worker_ingress"));
+	assert_int_equal(ids[1], info.id);
+	host_leave(host);
+	assert_int_equal(classifier_detach_all(HOST_PIN_DIR, HOST_DEVICE, &host->problems), STATUS_OK);
+	count = 8;
+	assert_int_equal(bpf_prog_query(ifindex, hook, 0, NULL, ids, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(ids[0], info.id);
+}
+
+int main(int argc, char *argv[])
+{
+	enum { EVERYWHERE = 2 };
+	const struct CMUnitTest tests[] = {
+		HOST_TEST(program_taken_off_by_hand_is_put_back),
+		HOST_TEST(filters_of_others_are_left_alone),
+		/* Where there is TCX. */
+		HOST_TEST(filter_of_an_earlier_kernel_stays_on_its_hook),
+		HOST_TEST(program_of_ours_is_first_and_others_on_tcx_are_left_alone),
+	};
+
+	host_start(argc, argv);
+	return _cmocka_run_group_tests(
+		"hooks", tests, host_has_tcx() ? sizeof(tests) / sizeof(tests[0]) : EVERYWHERE, NULL, NULL);
+}
