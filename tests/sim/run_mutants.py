@@ -4,7 +4,7 @@
 
 usage: run_mutants.py [--sample N] [--only NUMBER] [--all-tests] [--list] [--tree DIRECTORY]
 
-  --sample N     only so many, evenly spread over the list; one that no longer fits the code gives way to the next
+  --sample N     only so many, evenly spread over the list
   --only NUMBER  only this one
   --all-tests    go on after the first test that catches it: which ones would?
   --list         print the mutants and end
@@ -13,7 +13,7 @@ usage: run_mutants.py [--sample N] [--only NUMBER] [--all-tests] [--list] [--tre
 A mutant in mutants.txt is a description, a file, a piece of one line as it stands and what it becomes; where the piece
 stands in several lines, `after:` names a line before it. The tests are those of tests/nat and tests/sim, with short
 settings; one that fails without a mutant catches nothing and is left out. A mutant whose piece of code is not found has
-failed, too: the list must follow the code.
+failed, too, in a sample or not: the list must follow the code.
 """
 import argparse
 import concurrent.futures
@@ -189,13 +189,15 @@ def fits(tree, mutant):
     return problem is None
 
 
-def sample_of(tree, mutants, count):
-    usable = [pair for pair in mutants if fits(tree, pair[1])]
-    for number, mutant in mutants:
-        if (number, mutant) not in usable:
-            print(f"# mutant {number} ({mutant['what']}) no longer fits the code: mutants.txt must follow it")
-    count = min(count, len(usable))
-    return [usable[i * len(usable) // count] for i in range(count)]
+def report(good, point, claim, *remarks):
+    print(f"{'ok' if good else 'not ok'} {point} - {claim}", *(f"#   {remark}" for remark in remarks), sep="\n", flush=True)
+
+
+def every_mutant_fits(tree, mutants):
+    """All of them, also those that are not in a sample: one that no longer fits would only be found by a whole run."""
+    misfits = [f"{number}: {mutant['what']}" for number, mutant in mutants if not fits(tree, mutant)]
+    report(not misfits, 1, f"all {len(mutants)} mutants fit the code", *misfits)
+    return not misfits
 
 
 def main():
@@ -216,16 +218,19 @@ def main():
     with tempfile.TemporaryDirectory(prefix="postern-mutants-") as work:
         tree = pathlib.Path(work) / "tree"
         tree_copy(options.tree.resolve(), tree)
+        listed = mutants
         if options.only:
             mutants = [pair for pair in mutants if pair[0] == options.only]
         elif options.sample:
-            mutants = sample_of(tree, mutants, options.sample)
-        print(f"1..{len(mutants)}", flush=True)
+            count = min(options.sample, len(listed))
+            mutants = [listed[i * len(listed) // count] for i in range(count)]
+        print(f"1..{1 + len(mutants)}", flush=True)
+        all_fit = every_mutant_fits(tree, listed)
         builder = Builder(tree, pathlib.Path(work))
         problem = builder.compile(builder.clean, builder.sources())
         if problem:
             raise SystemExit(f"the tree does not compile:\n{problem}")
-        for point, (number, mutant) in enumerate(mutants, 1):
+        for point, (number, mutant) in enumerate(mutants, 2):
             path = tree / mutant["file"]
             before = path.read_text(encoding="utf-8") if path.exists() else None
             problem = mutant_apply(tree, mutant)
@@ -236,9 +241,9 @@ def main():
                 path.write_text(before, encoding="utf-8")
             survived += not caught
             verdict = "caught by " + "; ".join(caught) if caught else problem or "SURVIVED: no test notices"
-            print(f"{'ok' if caught else 'not ok'} {point} - {number}: {mutant['what']}\n#   {verdict}", flush=True)
+            report(caught, point, f"{number}: {mutant['what']}", verdict)
     print(f"# {len(mutants) - survived} of {len(mutants)} mutants caught")
-    return 1 if survived else 0
+    return 0 if all_fit and not survived else 1
 
 
 if __name__ == "__main__":
