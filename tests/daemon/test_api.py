@@ -12,9 +12,9 @@ import stat
 import sys
 import time
 
-import test_daemon as base
+import daemon_lab as base
 from api_client import UnixConnection, ask
-from test_daemon import wait_for
+from daemon_lab import wait_for
 
 INITECH = {"vpcs": [{"id": "main", "vni": 7003, "cidrs": ["10.0.0.0/16"]}], "egress": {"ips": ["203.0.113.30"]}}
 
