@@ -131,6 +131,8 @@ def refused(action):
     """Does the TLS layer say no?"""
     try:
         answer = action()
+    except ConnectionRefusedError:
+        raise  # nobody listens any more
     except (ssl.SSLError, ConnectionError, http.client.HTTPException):
         return True
     raise AssertionError("was answered: %r" % answer)
