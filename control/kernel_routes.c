@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { ATTEMPT_COUNT_MAX = 8, CAPACITY_MIN = 64, REALM_MASK = 0xffff };
+enum { ATTEMPT_COUNT_MAX = 8, CAPACITY_MIN = 64 };
 
 struct nl_sock *kernel_routes_open(void)
 {
@@ -48,17 +48,11 @@ static void take_attribute(const struct rtattr *attribute, struct kernel_route *
 	case RTA_DST:
 		route->address = ntohl(attribute_u32(attribute));
 		break;
-	case RTA_PREFSRC:
-		route->source = ntohl(attribute_u32(attribute));
-		break;
 	case RTA_TABLE:
 		route->table = attribute_u32(attribute);
 		break;
 	case RTA_PRIORITY:
 		route->metric = attribute_u32(attribute);
-		break;
-	case RTA_FLOW:
-		route->realm = attribute_u32(attribute) & REALM_MASK;
 		break;
 	case RTA_OIF:
 		route->interface_index = attribute_u32(attribute);

@@ -27,8 +27,6 @@ struct kernel_route {
 	uint8_t prefix_length_bits;
 	uint8_t type; /* RTN_… */
 	uint32_t metric;
-	uint32_t source;	  /* preferred source address; 0: none */
-	uint32_t realm;		  /* of the destination; 0: none */
 	uint32_t interface_index; /* 0: none, or several */
 };
 

@@ -164,21 +164,21 @@ static void no_message_crashes_the_parser(void **state)
 		struct rtmsg route;
 		struct rtattr destination;
 		uint32_t address_be;
-		struct rtattr source;
-		uint32_t source_be;
+		struct rtattr priority;
+		uint32_t metric;
 	} message = {
 		.header = {.nlmsg_len = sizeof(message), .nlmsg_type = RTM_NEWROUTE},
 		.route = {.rtm_family = AF_INET, .rtm_dst_len = 24, .rtm_protocol = KERNEL_ROUTE_PROTOCOL},
 		.destination = {.rta_len = RTA_LENGTH(4), .rta_type = RTA_DST},
 		.address_be = __builtin_bswap32(0x0a400300),
-		.source = {.rta_len = RTA_LENGTH(4), .rta_type = RTA_PREFSRC},
-		.source_be = __builtin_bswap32(EGRESS(7)),
+		.priority = {.rta_len = RTA_LENGTH(4), .rta_type = RTA_PRIORITY},
+		.metric = ANNOUNCE_METRIC,
 	};
 	struct kernel_route route;
 
 	assert_true(kernel_route_parse(&message.header, &route));
 	assert_int_equal(route.address, 0x0a400300);
-	assert_int_equal(route.source, EGRESS(7));
+	assert_int_equal(route.metric, ANNOUNCE_METRIC);
 	for (uint32_t length = sizeof(message.header); length <= sizeof(message); length++) {
 		char *copy = malloc(length);
 
