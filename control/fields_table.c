@@ -436,7 +436,7 @@ static const struct field workspace_fields[] = {
 		RANGE(1, NUMBER_MAX),
 		.default_text = "",
 		VALUE(struct model_workspace, number),
-		.doc = "Its number for netlink (the realm of a route), unique."},
+		.doc = "Its number, unique: reserved for netlink (the realm of a route). Nothing uses it yet."},
 	{.key = "vpcs",
 		.type = FIELD_MAP,
 		.section = &vpc_section,
