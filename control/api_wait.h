@@ -13,7 +13,8 @@ enum { API_WAIT_MAX_S = 10, API_WAIT_COUNT_MAX = 128 };
 
 /*
  * Answers with `code` and `json` (taken; an object) as soon as what is desired now is in force, with "in_force": true
- * added. 202 with "in_force": false and the reason instead: at once when the query says wait=0 or too many wait already, or after API_WAIT_MAX_S.
+ * added. 202 with "in_force": false and the reason instead: at once when the query says wait=0 or
+ * too many wait already, or after API_WAIT_MAX_S.
  * `fields`: see api_answer_with_fields(); copied.
  */
 void api_wait_in_force(struct api_request *request, int code, const char *fields, json_t *json);

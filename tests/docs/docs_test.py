@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-PAGES = ["README.md", "docs/architecture.md", "docs/nat.md", "docs/operations.md", "docs/conformance.md"]
+PAGES = ["README.md", "docs/architecture.md", "docs/nat.md", "docs/operations.md", "docs/performance.md", "docs/conformance.md"]
 TESTS = []
 
 
