@@ -80,7 +80,17 @@ static enum drop_reason parse_tcp(struct packet *packet, const uint8_t *l4, uint
 	return DROP_NONE;
 }
 
-static enum drop_reason parse_udp(struct packet *packet, const uint8_t *l4, uint32_t length_bytes)
+/*
+ * A worker has no business in the underlay, and must not come out of another gateway as another workspace: neither by the
+ * port of RFC 7348 nor by the one that the tunnels of this policy use.
+ */
+static inline bool is_nested(const struct packet *packet, uint16_t destination_port, uint16_t tunnel_port)
+{
+	return (destination_port == VXLAN_UDP_PORT || destination_port == tunnel_port) &&
+	       packet->in_port == PORT_INSIDE;
+}
+
+static enum drop_reason parse_udp(struct packet *packet, const uint8_t *l4, uint32_t length_bytes, uint16_t tunnel_port)
 {
 	if (length_bytes < UDP_HEADER_BYTES)
 		return too_short(packet);
@@ -89,11 +99,7 @@ static enum drop_reason parse_udp(struct packet *packet, const uint8_t *l4, uint
 		return DROP_BAD_L4;
 	packet->source_port = load_be16(l4);
 	packet->destination_port = load_be16(l4 + 2);
-	/* A worker has no business in the underlay, and must not come out of another
-	 * gateway as another workspace. */
-	if (packet->in_port == PORT_INSIDE && packet->destination_port == VXLAN_UDP_PORT)
-		return DROP_NESTED;
-	return DROP_NONE;
+	return is_nested(packet, packet->destination_port, tunnel_port) ? DROP_NESTED : DROP_NONE;
 }
 
 static enum drop_reason parse_icmp(struct packet *packet, const uint8_t *l4, uint32_t length_bytes)
@@ -124,7 +130,8 @@ static bool source_acceptable(uint32_t source)
 	return source < 0xe0000000 && source >> 24 != 127 && source >> 24 != 0;
 }
 
-enum drop_reason parse_ipv4(struct packet *packet, uint32_t limit_bytes)
+/* The (inner) IPv4 packet at ip_offset, which may reach up to `limit_bytes` from `data`. */
+static enum drop_reason parse_ipv4(struct packet *packet, uint32_t limit_bytes, uint16_t tunnel_port)
 {
 	uint32_t header_bytes;
 	const enum drop_reason reason = parse_ipv4_header(packet, limit_bytes, &header_bytes);
@@ -148,7 +155,7 @@ enum drop_reason parse_ipv4(struct packet *packet, uint32_t limit_bytes)
 	case PROTOCOL_TCP:
 		return parse_tcp(packet, l4, l4_bytes);
 	case PROTOCOL_UDP:
-		return parse_udp(packet, l4, l4_bytes);
+		return parse_udp(packet, l4, l4_bytes, tunnel_port);
 	case PROTOCOL_ICMP:
 		return parse_icmp(packet, l4, l4_bytes);
 	default: /* by address alone, if at all (create.c) */
@@ -194,12 +201,7 @@ static enum drop_reason parse_vxlan(const struct policy_tables *policy, struct p
 		return DROP_NOT_IPV4;
 	const uint32_t inner_offset = (uint32_t)(inner - packet->data) + ETHERNET_HEADER_BYTES;
 	packet->ip_offset = (uint8_t)inner_offset;
-	const enum drop_reason inner_reason = parse_ipv4(packet, (uint32_t)(udp - packet->data) + udp_bytes);
-	/* parse_udp() knows the port by RFC 7348; this one is the configuration's. */
-	if (inner_reason == DROP_NONE && packet->kind == PACKET_KIND_SESSION && packet->protocol == PROTOCOL_UDP &&
-		packet->destination_port == policy->vxlan_udp_port)
-		return DROP_NESTED;
-	return inner_reason;
+	return parse_ipv4(packet, (uint32_t)(udp - packet->data) + udp_bytes, policy->vxlan_udp_port);
 }
 
 /*
@@ -207,7 +209,7 @@ static enum drop_reason parse_vxlan(const struct policy_tables *policy, struct p
  * what that would set; whatever else it sees it leaves to that, untouched. One pass instead of a chain of calls.
  */
 static inline __attribute__((always_inline)) bool parse_usual_ipv4(
-	struct packet *packet, uint32_t ip_offset, uint32_t limit_bytes)
+	struct packet *packet, uint32_t ip_offset, uint32_t limit_bytes, uint16_t tunnel_port)
 {
 	const uint8_t *ip = packet->data + ip_offset;
 	const uint8_t *l4 = ip + IPV4_HEADER_BYTES;
@@ -226,7 +228,7 @@ static inline __attribute__((always_inline)) bool parse_usual_ipv4(
 	if (protocol == PROTOCOL_UDP) {
 		const uint32_t udp_bytes = load_be16(l4 + 4);
 		if (length_bytes < IPV4_HEADER_BYTES + UDP_HEADER_BYTES || udp_bytes < UDP_HEADER_BYTES ||
-			udp_bytes > l4_bytes || (destination_port == VXLAN_UDP_PORT && packet->in_port == PORT_INSIDE))
+			udp_bytes > l4_bytes || is_nested(packet, destination_port, tunnel_port))
 			return false;
 	} else if (protocol == PROTOCOL_TCP) {
 		if (length_bytes < IPV4_HEADER_BYTES + TCP_HEADER_BYTES)
@@ -279,8 +281,7 @@ static inline __attribute__((always_inline)) bool parse_usual_vxlan(
 	packet->vni = load_be32(vxlan + 4) >> 8;
 	policy_vpc_prefetch(policy, packet->vni);
 	return parse_usual_ipv4(packet, VXLAN_OUTER_BYTES + ETHERNET_HEADER_BYTES,
-		       ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + udp_bytes) &&
-	       (packet->protocol != PROTOCOL_UDP || packet->destination_port != policy->vxlan_udp_port);
+		ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + udp_bytes, policy->vxlan_udp_port);
 }
 
 static bool parse_usual(const struct policy_tables *policy, struct packet *packet)
@@ -293,7 +294,7 @@ static bool parse_usual(const struct policy_tables *policy, struct packet *packe
 		return parse_usual_vxlan(policy, packet);
 	packet->vtep = 0;
 	packet->vni = policy->plain_vni;
-	return parse_usual_ipv4(packet, ETHERNET_HEADER_BYTES, packet->length_bytes);
+	return parse_usual_ipv4(packet, ETHERNET_HEADER_BYTES, packet->length_bytes, VXLAN_UDP_PORT);
 }
 
 static enum drop_reason parse_one(const struct policy_tables *policy, struct packet *packet)
@@ -308,7 +309,7 @@ static enum drop_reason parse_one(const struct policy_tables *policy, struct pac
 		return parse_vxlan(policy, packet);
 	packet->vni = policy->plain_vni;
 	packet->ip_offset = ETHERNET_HEADER_BYTES;
-	return parse_ipv4(packet, packet->length_bytes);
+	return parse_ipv4(packet, packet->length_bytes, VXLAN_UDP_PORT);
 }
 
 void parse_batch(struct nat_shard *shard, struct batch *batch)

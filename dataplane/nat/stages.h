@@ -17,9 +17,6 @@ void shard_guarantees(struct nat_shard *shard, const struct policy_tables *polic
 
 /* parse.c: lengths are checked here, once; later stages rely on the offsets. */
 void parse_batch(struct nat_shard *shard, struct batch *batch);
-/* The (inner) IPv4 packet at ip_offset, which may reach up to `limit_bytes`
- * from `data`. DROP_NONE: fine. */
-enum drop_reason parse_ipv4(struct packet *packet, uint32_t limit_bytes);
 
 /* owner.c: what another shard owns leaves the batch here, to be handed over. Only where shards share the traffic. */
 void owner_batch(struct nat_shard *shard, struct batch *batch);
