@@ -104,22 +104,6 @@ static void given_once(struct nat_shard *shard, uint32_t given_from, struct pack
 	shard->given_head = kept;
 }
 
-static void batch_begin(
-	struct nat_shard *shard, const struct nat_view *view, struct batch *ret_batch, uint32_t count, uint64_t now_ns)
-{
-	CHECK(count <= NAT_BATCH_MAX);
-	shard_set_time(shard, now_ns);
-	shard_routes_forget(shard);
-	/* Member by member: the arrays need no zeros. */
-	ret_batch->policy = view->policy;
-	ret_batch->adjacency = view->adjacency;
-	ret_batch->count = count;
-	ret_batch->taken = false;
-	ret_batch->ended = shard->ended;
-	ret_batch->removals = shard->removals;
-	ret_batch->any_missing = false;
-}
-
 void nat_process(struct nat_shard *shard, const struct nat_view *view, struct packet *const packets[], uint32_t count,
 	uint64_t now_ns)
 {

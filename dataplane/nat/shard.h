@@ -281,6 +281,23 @@ static inline void shard_give(struct nat_shard *shard, struct packet *packet)
 	shard->given[shard->given_head++ % GIVEN_SIZE] = packet;
 }
 
+/* A call begins: sets all of the batch but its arrays. */
+static inline void batch_begin(
+	struct nat_shard *shard, const struct nat_view *view, struct batch *ret_batch, uint32_t count, uint64_t now_ns)
+{
+	CHECK(count <= NAT_BATCH_MAX);
+	shard_set_time(shard, now_ns);
+	shard_routes_forget(shard);
+	/* Member by member: the arrays need no zeros. */
+	ret_batch->policy = view->policy;
+	ret_batch->adjacency = view->adjacency;
+	ret_batch->count = count;
+	ret_batch->taken = false;
+	ret_batch->ended = shard->ended;
+	ret_batch->removals = shard->removals;
+	ret_batch->any_missing = false;
+}
+
 /* Keeps what has no verdict yet, in order; nothing to do when no packet has ended since the last time. */
 static inline void batch_compact(const struct nat_shard *shard, struct batch *batch)
 {

@@ -33,34 +33,31 @@ static void process_nat(
 }
 
 /* What nat_process() does before its first stage. */
-static struct batch batch_begin(
-	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
+static void receive_batch(struct lane *lane, const struct nat_view *view, struct batch *ret_batch,
+	struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
 	struct nat_shard *shard = lane->gateway->shard;
-	struct batch batch = {
-		.policy = view->policy, .adjacency = view->adjacency, .count = count, .ended = shard->ended};
 	uint64_t bytes = 0;
 
-	shard_set_time(shard, now_ns);
-	shard_routes_forget(shard);
+	batch_begin(shard, view, ret_batch, count, now_ns);
 	for (uint32_t i = 0; i < count; i++) {
 		struct packet *packet = packets[i];
 
 		bytes += packet->length_bytes;
 		packet->workspace_slot = WORKSPACE_NONE;
-		batch.live[i] = packet;
+		ret_batch->live[i] = packet;
 	}
 	shard->counters->ports[lane->frames->in_port].rx_packets += count;
 	shard->counters->ports[lane->frames->in_port].rx_bytes += bytes;
-	return batch;
 }
 
 static void process_rte_hash(
 	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
 	struct nat_shard *shard = lane->gateway->shard;
-	struct batch batch = batch_begin(lane, view, packets, count, now_ns);
+	struct batch batch;
 
+	receive_batch(lane, view, &batch, packets, count, now_ns);
 	parse_batch(shard, &batch);
 	classify_batch(shard, &batch);
 	fragment_batch(shard, &batch);
@@ -76,12 +73,13 @@ static void process_forward(
 	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
 	struct nat_shard *shard = lane->gateway->shard;
-	struct batch batch = batch_begin(lane, view, packets, count, now_ns);
+	struct batch batch;
 	const bool outbound = count > 0 && packets[0]->in_port == PORT_INSIDE;
 	const unsigned out_port = outbound ? PORT_OUTSIDE : PORT_INSIDE;
 	const bool tunnel = !outbound && view->policy->encapsulation == POLICY_ENCAPSULATION_VXLAN;
 	const uint32_t vtep = ADDRESS(10, 100, 0, 2);
 
+	receive_batch(lane, view, &batch, packets, count, now_ns);
 	parse_batch(shard, &batch);
 	for (uint32_t i = 0; i < batch.count; i++) {
 		struct packet *packet = batch.live[i];
@@ -125,9 +123,11 @@ static void process_stages(
 	struct lane *lane, const struct nat_view *view, struct packet *packets[], uint32_t count, uint64_t now_ns)
 {
 	struct nat_shard *shard = lane->gateway->shard;
-	struct batch batch = batch_begin(lane, view, packets, count, now_ns);
-	uint64_t cycles = rte_rdtsc();
+	struct batch batch;
+	uint64_t cycles;
 
+	receive_batch(lane, view, &batch, packets, count, now_ns);
+	cycles = rte_rdtsc();
 	parse_batch(shard, &batch);
 	cycles = stage_end(lane, LANE_STAGE_parse, cycles);
 	classify_batch(shard, &batch);
