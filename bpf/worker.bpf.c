@@ -6,8 +6,9 @@
  *   worker <── worker_egress <── mark ── reply_ingress ── VXLAN device <── underlay <── gateway
  *
  * A frame is sent on for a reason or dropped with one; none falls through to the host's stack. The maps are posternd's,
- * the learned MAC in `workers` excepted. An entry that posternd deleted may be reused for another worker only after
- * every program that could still see it has ended; posternd waits for that (control/classifier_maps.c).
+ * but for the counters and samples, and in `workers` the learned MAC, the buckets and the traffic. An entry that posternd
+ * deleted may be reused for another worker only after every program that could still see it has ended; posternd waits for
+ * that (control/classifier_maps.c).
  */
 #include <stddef.h>
 

@@ -63,7 +63,14 @@ struct {
 	__type(value, struct rule_region);
 } rules SEC(".maps");
 
-/* The programs'. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sample_config);
+} sample_config SEC(".maps");
+
+/* Written by the programs, as what of `workers` is their own is. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, WORKER_DROP_COUNT);
@@ -88,13 +95,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct workspace_drops_value);
 } workspace_drops SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sample_config);
-} sample_config SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

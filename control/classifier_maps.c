@@ -71,7 +71,7 @@ static const struct wanted_delivery *find_delivery(
 	return bsearch(&key, wanted->deliveries, wanted->delivery_count, sizeof(key), compare_deliveries);
 }
 
-/* All but the learned MAC, which the program writes, and the epoch, which follows from the rest. */
+/* All but what the programs write, such as the learned MAC, and the epoch, which follows from the rest. */
 static bool worker_is_as_wanted(const struct worker_value *have, const struct worker_value *want)
 {
 	return have->address_be == want->address_be && have->vtep_be == want->vtep_be && have->vni == want->vni &&
