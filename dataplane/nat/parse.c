@@ -255,7 +255,10 @@ static inline __attribute__((always_inline)) bool parse_usual_ipv4(
 	return true;
 }
 
-/* The same for the tunnel around it: what parse_vxlan() would take of the headers at their usual places. */
+/*
+ * The same for the tunnel around it: what parse_vxlan() would take of the headers at their usual places. Where only what
+ * is in the tunnel is unusual, `vtep` and `vni` are set already, to what that will set.
+ */
 static inline __attribute__((always_inline)) bool parse_usual_vxlan(
 	const struct policy_tables *policy, struct packet *packet)
 {
