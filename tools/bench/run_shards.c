@@ -224,11 +224,9 @@ static bool runner_open(struct shards *shards, uint32_t i, enum phase phase, con
 {
 	struct runner *runner = &shards->runners[i];
 	struct nat_config *config = &runner->bench.gateway.config;
-	struct options lane_options = *options;
 
-	if (!bench_open(&runner->bench, scenario, &lane_options, NULL, ret_text))
+	if (!bench_open(&runner->bench, scenario, options, NULL, ret_text))
 		return false;
-	runner->bench.options = options;
 	runner->shards = shards;
 	runner->shard_index = i;
 	runner->phase = phase;
