@@ -16,6 +16,7 @@
 #ifndef POSTERN_NAT_OWNER_H
 #define POSTERN_NAT_OWNER_H
 
+#include "dataplane/nat/bytes.h"
 #include "dataplane/nat/hash.h"
 #include "dataplane/nat/shard.h"
 
@@ -49,7 +50,7 @@ static inline uint32_t owner_of_port(uint32_t shard_count, uint16_t port)
 
 static inline bool owner_has_ports(uint8_t protocol)
 {
-	return protocol == 6 || protocol == 17 || protocol == 1;
+	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_ICMP;
 }
 
 /* Of a packet that parse.c has seen. Of a fragment from outside: its home. */

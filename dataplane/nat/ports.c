@@ -5,6 +5,7 @@
 
 #include "dataplane/nat/bytes.h"
 #include "dataplane/nat/limits.h"
+#include "dataplane/nat/owner.h"
 #include "dataplane/nat/session.h"
 
 enum {
@@ -67,18 +68,13 @@ static uint16_t span_port(const struct span *span, uint32_t i)
 	return (uint16_t)(span->first + i / PORT_TURN * span->stride + i % PORT_TURN);
 }
 
-static bool has_ports(uint8_t protocol)
-{
-	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_ICMP;
-}
-
 bool ports_mine(const struct nat_shard *shard, uint16_t port, uint8_t protocol)
 {
-	if (!has_ports(protocol))
+	if (!owner_has_ports(protocol))
 		return port == 0;
 	if (port < shard->port_first || port >= (uint32_t)shard->port_first + shard->port_count)
 		return false;
-	return shard->shard_count == 1 || port / PORT_TURN % shard->shard_count == shard->shard_index;
+	return owner_of_port(shard->shard_count, port) == shard->shard_index;
 }
 
 static struct hash_key port_key(const struct ports_request *request, uint32_t egress, uint16_t port)
@@ -246,7 +242,8 @@ static bool port_on(struct nat_shard *shard, const struct ports_request *request
 	const struct ports_hint *hint, struct ports_choice *choice)
 {
 	*choice = (struct ports_choice){.egress_address = egress->address, .egress_slot = egress->slot};
-	if (!has_ports(request->protocol)) { /* by address alone: one worker per egress IP and remote, and none on a
+	if (!owner_has_ports(
+		    request->protocol)) { /* by address alone: one worker per egress IP and remote, and none on a
 						shared one */
 		choose(shard, request, 0, choice);
 		return egress->port_first == 0 && !port_taken(shard, request, choice);
@@ -304,7 +301,7 @@ struct ports_hint ports_foresee(struct nat_shard *shard, const struct ports_requ
 {
 	const struct table_egress *list = &request->policy->egress_lists[request->workspace->egress_first];
 	const uint32_t count = request->workspace->egress_count;
-	if (count == 0 || !has_ports(request->protocol))
+	if (count == 0 || !owner_has_ports(request->protocol))
 		return (struct ports_hint){.egress = NULL};
 	const struct table_egress *egress = &list[preferred_egress(shard, request, list, count)];
 	struct ports_hint hint = {.egress = egress};
