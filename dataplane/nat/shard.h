@@ -36,7 +36,7 @@ struct shard_workspace {
 	uint32_t kinds[3][2];
 	/* Theoretical arrival times of the token buckets (GCRA, limits.h). */
 	uint64_t session_ns, packet_ns, byte_ns, answer_ns;
-	uint32_t sharers; /* shards that share its rates, as of sharers_tick (limits.h) */
+	uint32_t sharers; /* shards that share its rates, as of sharers_tick (shard_sharers()) */
 	uint32_t sharers_tick;
 };
 
