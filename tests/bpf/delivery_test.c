@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The classifier on real interfaces, both ways. The test plays both workers and the gateway by raw sockets:
- *
- *   [w1-peer]──w1┐                       ┌── VXLAN, VNI 7001 or 7002
- *                ├─ classifier ─ vx ─ under──[under-peer] 10.100.0.1, the gateway
- *   [w2-peer]──w2┘      10.100.0.2
- *
- * Both workers are 10.0.0.5, of two VPCs.
- */
+/* The classifier on real interfaces, both ways: what it delivers, what it drops, and what a change of it loses. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -15,8 +7,6 @@
 #include <net/if.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -27,210 +17,16 @@
 
 #include <bpf/bpf.h>
 
-#include "bpf/maps.h"
-#include "control/classifier.h"
-#include "tests/bpf/frame_builder.h"
+#include "tests/bpf/delivery_fixture.h"
 #include "tests/bpf/lab.h"
 
-#define PIN_DIR "/run/postern/bpf"
-#define DEVICE "vx"
-
-enum {
-	WORKER_ADDRESS = 0x0a000005,
-	REMOTE = 0x5db8d822,
-	GATEWAY = 0x0a640001,
-	HOST = 0x0a640002,
-	STRANGER = 0x0a640009,
-	VXLAN_PORT = 4789,
-	PROTOCOL_TCP = 6,
-	PROTOCOL_UDP = 17,
-	OUTER_BYTES = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES + VXLAN_BYTES,
-	WORKER_COUNT = 2,
-};
-
-static const uint8_t gateway_mac[6] = WORKER_GATEWAY_MAC;
-static const uint32_t vnis[WORKER_COUNT] = {7001, 7002};
-static const uint8_t worker_macs[WORKER_COUNT][6] = {{2, 0xaa, 0, 0, 0, 1}, {2, 0xaa, 0, 0, 0, 2}};
-
-struct fixture {
-	struct classifier *classifier;
-	struct problems problems;
-	int worker_fds[WORKER_COUNT];
-	int underlay_fd;
-	uint8_t host_mac[6];
-};
-
-static uint64_t drops(struct fixture *fixture, enum worker_drop reason)
+static void assert_reply_dropped(struct delivery_fixture *fixture, uint32_t sender, uint32_t vni,
+	const struct frame *inner, enum worker_drop reason)
 {
-	struct classifier_counters counters;
+	uint64_t before = delivery_drops(fixture, reason);
 
-	assert_int_equal(classifier_read(fixture->classifier, &counters), STATUS_OK);
-	return counters.drops[reason];
-}
-
-static void wait_for_drops(struct fixture *fixture, enum worker_drop reason, uint64_t count)
-{
-	const struct timespec pause = {.tv_nsec = 1000 * 1000};
-
-	for (int i = 0; i < LAB_DEADLINE_MS && drops(fixture, reason) < count; i++)
-		nanosleep(&pause, NULL);
-	assert_int_equal(drops(fixture, reason), count);
-}
-
-static void apply(struct fixture *fixture)
-{
-	const uint32_t gateways[] = {GATEWAY};
-	struct classifier_worker workers[WORKER_COUNT] = {{{0}}};
-	struct classifier_workspace workspaces[WORKER_COUNT];
-	struct classifier_desired desired = {
-		.workspaces = workspaces,
-		.workspace_count = WORKER_COUNT,
-		.workers = workers,
-		.worker_count = WORKER_COUNT,
-		.gateways = gateways,
-		.gateway_count = 1,
-		.vtep = HOST,
-		.vxlan_device = DEVICE,
-	};
-	enum status status;
-	size_t missing = 1;
-
-	for (int i = 0; i < WORKER_COUNT; i++) {
-		snprintf(workers[i].interface, sizeof(workers[i].interface), "w%d", i + 1);
-		workers[i].address = WORKER_ADDRESS;
-		workers[i].vni = vnis[i];
-		workspaces[i] = (struct classifier_workspace){.index = (uint32_t)i, .gateway = GATEWAY};
-		workers[i].workspace_index = (uint32_t)i;
-		workers[i].admitted = true;
-	}
-	status = classifier_apply(fixture->classifier, &desired, &missing, &fixture->problems);
-	for (size_t i = 0; i < fixture->problems.count; i++)
-		printf("# %s\n", fixture->problems.lines[i]);
-	assert_int_equal(status, STATUS_OK);
-	assert_int_equal(missing, 0);
-}
-
-static int fixture_open(void **state)
-{
-	struct fixture *fixture = calloc(1, sizeof(*fixture));
-
-	lab_enter();
-	lab_veth("w1", "w1-peer");
-	lab_veth("w2", "w2-peer");
-	lab_veth("under", "under-peer");
-	lab_run("ip addr add 10.100.0.2/24 dev under");
-	lab_run("ip neigh add 10.100.0.1 lladdr 02:bb:00:00:00:01 dev under");
-	lab_run("ip neigh add 10.100.0.9 lladdr 02:bb:00:00:00:09 dev under");
-	lab_mac("under", fixture->host_mac);
-	fixture->worker_fds[0] = lab_socket("w1-peer");
-	fixture->worker_fds[1] = lab_socket("w2-peer");
-	fixture->underlay_fd = lab_socket("under-peer");
-	assert_int_equal(classifier_open(PIN_DIR, &fixture->classifier, &fixture->problems), STATUS_OK);
-	apply(fixture);
-	*state = fixture;
-	return 0;
-}
-
-static int fixture_close(void **state)
-{
-	struct fixture *fixture = *state;
-
-	if (!fixture)
-		return 0; /* the set-up failed; the namespaces end with the process */
-	classifier_close(fixture->classifier);
-	assert_int_equal(classifier_detach_all(PIN_DIR, DEVICE, &fixture->problems), STATUS_OK);
-	for (int i = 0; i < WORKER_COUNT; i++)
-		close(fixture->worker_fds[i]);
-	close(fixture->underlay_fd);
-	problems_clear(&fixture->problems);
-	free(fixture);
-	return 0;
-}
-
-static struct frame outbound(int worker, uint8_t protocol)
-{
-	struct frame frame;
-
-	frame_build_ipv4(&frame, &(struct frame_ipv4){
-					 .source_mac = worker_macs[worker],
-					 .source = WORKER_ADDRESS,
-					 .destination = REMOTE,
-					 .protocol = protocol,
-					 .source_port = 40000,
-					 .destination_port = 53,
-					 .payload_bytes = 100,
-				 });
-	return frame;
-}
-
-/* A worker's packet arrives at the gateway inside its own VNI. */
-static void send_out(struct fixture *fixture, int worker)
-{
-	struct frame sent = outbound(worker, PROTOCOL_UDP), received;
-	const uint8_t *outer = received.bytes + ETHERNET_BYTES, *udp = outer + IPV4_BYTES, *vxlan = udp + UDP_BYTES;
-	uint8_t expected[4];
-
-	lab_send(fixture->worker_fds[worker], &sent);
-	assert_true(lab_receive(fixture->underlay_fd, &received));
-	assert_int_equal(received.length_bytes, OUTER_BYTES + sent.length_bytes);
-	assert_int_equal(outer[8], 64);
-	frame_put32(expected, HOST);
-	assert_memory_equal(outer + 12, expected, 4);
-	frame_put32(expected, GATEWAY);
-	assert_memory_equal(outer + 16, expected, 4);
-	assert_int_equal(frame_get16(udp + 2), VXLAN_PORT);
-	assert_int_equal(frame_get16(udp + 6), 0);
-	frame_put32(expected, vnis[worker] << 8);
-	assert_memory_equal(vxlan + 4, expected, 4);
-	assert_memory_equal(vxlan + VXLAN_BYTES, gateway_mac, 6);
-	assert_memory_equal(vxlan + VXLAN_BYTES + 6, sent.bytes + 6, sent.length_bytes - 6);
-}
-
-static struct frame reply_inner(uint32_t destination)
-{
-	struct frame inner;
-
-	frame_build_ipv4(&inner, &(struct frame_ipv4){
-					 .source = REMOTE,
-					 .destination = destination,
-					 .protocol = PROTOCOL_UDP,
-					 .source_port = 53,
-					 .destination_port = 40000,
-					 .payload_bytes = 80,
-				 });
-	return inner;
-}
-
-static struct frame reply_frame(const struct fixture *fixture, uint32_t sender, uint32_t vni, const struct frame *inner)
-{
-	struct frame frame;
-
-	frame_build_vxlan(&frame,
-		&(struct frame_ipv4){
-			.destination_mac = fixture->host_mac,
-			.source = sender,
-			.destination = HOST,
-			.source_port = 50000,
-			.destination_port = VXLAN_PORT,
-		},
-		vni, inner);
-	return frame;
-}
-
-static void send_reply(struct fixture *fixture, uint32_t sender, uint32_t vni, const struct frame *inner)
-{
-	struct frame frame = reply_frame(fixture, sender, vni, inner);
-
-	lab_send(fixture->underlay_fd, &frame);
-}
-
-static void assert_reply_dropped(
-	struct fixture *fixture, uint32_t sender, uint32_t vni, const struct frame *inner, enum worker_drop reason)
-{
-	uint64_t before = drops(fixture, reason);
-
-	send_reply(fixture, sender, vni, inner);
-	wait_for_drops(fixture, reason, before + 1);
+	delivery_send_reply(fixture, sender, vni, inner);
+	delivery_wait_for_drops(fixture, reason, before + 1);
 	for (int i = 0; i < WORKER_COUNT; i++)
 		assert_true(lab_is_quiet(fixture->worker_fds[i]));
 }
@@ -238,14 +34,14 @@ static void assert_reply_dropped(
 /* Runs first: nobody has spoken yet. */
 static void reply_to_a_worker_that_never_spoke_is_dropped(void **state)
 {
-	struct frame inner = reply_inner(WORKER_ADDRESS);
+	struct frame inner = delivery_reply_inner(WORKER_ADDRESS);
 
 	assert_reply_dropped(*state, GATEWAY, vnis[0], &inner, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 }
 
 static void arp_for_the_gateway_is_answered_on_the_wire(void **state)
 {
-	struct fixture *fixture = *state;
+	struct delivery_fixture *fixture = *state;
 	struct frame request, reply;
 
 	frame_build_arp(&request, &(struct frame_arp){
@@ -267,21 +63,21 @@ static void arp_for_the_gateway_is_answered_on_the_wire(void **state)
 static void packet_leaves_in_the_vni_of_its_own_worker(void **state)
 {
 	for (int worker = 0; worker < WORKER_COUNT; worker++)
-		send_out(*state, worker);
+		delivery_send_out(*state, worker);
 }
 
 static void reply_reaches_only_the_worker_of_its_vni(void **state)
 {
-	struct fixture *fixture = *state;
-	struct frame inner = reply_inner(WORKER_ADDRESS);
+	struct delivery_fixture *fixture = *state;
+	struct frame inner = delivery_reply_inner(WORKER_ADDRESS);
 
 	for (int worker = 0; worker < WORKER_COUNT; worker++) {
 		struct workspace_traffic before, after;
 		struct frame received;
 
-		send_out(fixture, worker);
+		delivery_send_out(fixture, worker);
 		assert_int_equal(classifier_read_workspace(fixture->classifier, (uint32_t)worker, &before), STATUS_OK);
-		send_reply(fixture, GATEWAY, vnis[worker], &inner);
+		delivery_send_reply(fixture, GATEWAY, vnis[worker], &inner);
 		assert_true(lab_receive(fixture->worker_fds[worker], &received));
 		assert_int_equal(received.length_bytes, inner.length_bytes);
 		assert_memory_equal(received.bytes, worker_macs[worker], 6);
@@ -297,7 +93,7 @@ static void reply_reaches_only_the_worker_of_its_vni(void **state)
 
 static void reply_of_an_unknown_vni_or_address_is_dropped(void **state)
 {
-	struct frame inner = reply_inner(WORKER_ADDRESS), other = reply_inner(WORKER_ADDRESS + 1);
+	struct frame inner = delivery_reply_inner(WORKER_ADDRESS), other = delivery_reply_inner(WORKER_ADDRESS + 1);
 
 	assert_reply_dropped(*state, GATEWAY, 7003, &inner, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 	assert_reply_dropped(*state, GATEWAY, 0, &inner, WORKER_DROP_REPLY_UNKNOWN_WORKER);
@@ -306,7 +102,7 @@ static void reply_of_an_unknown_vni_or_address_is_dropped(void **state)
 
 static void point_delivery(const struct delivery_key *key, const struct delivery_value *value)
 {
-	int fd = bpf_obj_get(PIN_DIR "/deliveries");
+	int fd = bpf_obj_get(DELIVERY_PIN_DIR "/deliveries");
 
 	assert_true(fd >= 0);
 	if (value)
@@ -324,11 +120,11 @@ static void reply_is_dropped_when_the_maps_disagree(void **state)
 	const struct delivery_value to_first = {.ifindex = if_nametoindex("w1"), .workspace_index = 0};
 	const struct delivery_value to_second = {.ifindex = if_nametoindex("w2"), .workspace_index = 0};
 	const struct delivery_value to_nobody = {.ifindex = if_nametoindex("under"), .workspace_index = 0};
-	struct frame inner = reply_inner(WORKER_ADDRESS), other = reply_inner(WORKER_ADDRESS + 1);
-	struct fixture *fixture = *state;
+	struct frame inner = delivery_reply_inner(WORKER_ADDRESS), other = delivery_reply_inner(WORKER_ADDRESS + 1);
+	struct delivery_fixture *fixture = *state;
 
-	send_out(fixture, 0);
-	send_out(fixture, 1);
+	delivery_send_out(fixture, 0);
+	delivery_send_out(fixture, 1);
 	point_delivery(&first, &to_second);
 	assert_reply_dropped(fixture, GATEWAY, vnis[0], &inner, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 	point_delivery(&first, &to_nobody);
@@ -341,14 +137,14 @@ static void reply_is_dropped_when_the_maps_disagree(void **state)
 
 static void reply_from_a_host_that_is_no_gateway_is_dropped(void **state)
 {
-	struct frame inner = reply_inner(WORKER_ADDRESS);
+	struct frame inner = delivery_reply_inner(WORKER_ADDRESS);
 
 	assert_reply_dropped(*state, STRANGER, vnis[0], &inner, WORKER_DROP_REPLY_UNKNOWN_GATEWAY);
 }
 
 static void reply_that_is_not_whole_ipv4_is_dropped(void **state)
 {
-	struct frame good = reply_inner(WORKER_ADDRESS), frame;
+	struct frame good = delivery_reply_inner(WORKER_ADDRESS), frame;
 
 	/* Newer kernels drop an inner packet without its IPv4 header before we see it. */
 	for (size_t length = ETHERNET_BYTES + IPV4_BYTES; length < good.length_bytes; length++) {
@@ -364,18 +160,19 @@ static void reply_that_is_not_whole_ipv4_is_dropped(void **state)
 	assert_reply_dropped(*state, GATEWAY, vnis[0], &frame, WORKER_DROP_REPLY_MALFORMED);
 }
 
-static void assert_outbound_dropped(struct fixture *fixture, const struct frame *frame, enum worker_drop reason)
+static void assert_outbound_dropped(
+	struct delivery_fixture *fixture, const struct frame *frame, enum worker_drop reason)
 {
-	uint64_t before = drops(fixture, reason);
+	uint64_t before = delivery_drops(fixture, reason);
 
 	lab_send(fixture->worker_fds[0], frame);
-	wait_for_drops(fixture, reason, before + 1);
+	delivery_wait_for_drops(fixture, reason, before + 1);
 	assert_true(lab_is_quiet(fixture->underlay_fd));
 }
 
 static void runt_packet_is_malformed_at_any_length(void **state)
 {
-	struct frame frame = outbound(0, PROTOCOL_UDP);
+	struct frame frame = delivery_outbound(0, PROTOCOL_UDP);
 
 	for (size_t length = ETHERNET_BYTES + 1; length < ETHERNET_BYTES + IPV4_BYTES; length++) {
 		frame.length_bytes = length;
@@ -385,7 +182,7 @@ static void runt_packet_is_malformed_at_any_length(void **state)
 
 static void vlan_tagged_frame_is_dropped_on_the_wire(void **state)
 {
-	struct frame frame = outbound(0, PROTOCOL_UDP);
+	struct frame frame = delivery_outbound(0, PROTOCOL_UDP);
 
 	frame_tag_vlan(&frame, 5);
 	assert_outbound_dropped(*state, &frame, WORKER_DROP_NOT_IPV4);
@@ -393,17 +190,17 @@ static void vlan_tagged_frame_is_dropped_on_the_wire(void **state)
 
 static void worker_cannot_speak_for_the_other(void **state)
 {
-	struct frame frame = outbound(1, PROTOCOL_UDP);
+	struct frame frame = delivery_outbound(1, PROTOCOL_UDP);
 
 	assert_outbound_dropped(*state, &frame, WORKER_DROP_SPOOFED_MAC);
 }
 
 static void host_stack_cannot_reach_a_worker(void **state)
 {
-	struct fixture *fixture = *state;
+	struct delivery_fixture *fixture = *state;
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_port = htons(40000), .sin_addr.s_addr = htonl(WORKER_ADDRESS)};
-	uint64_t before = drops(fixture, WORKER_DROP_EGRESS_FOREIGN);
+	uint64_t before = delivery_drops(fixture, WORKER_DROP_EGRESS_FOREIGN);
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	lab_run("ip route add 10.0.0.5/32 dev w1");
@@ -411,7 +208,7 @@ static void host_stack_cannot_reach_a_worker(void **state)
 	assert_true(fd >= 0);
 	/* The refusal may come back to the sender as an error; the counter and the silent wire decide. */
 	(void)sendto(fd, "x", 1, 0, (struct sockaddr *)&address, sizeof(address));
-	wait_for_drops(fixture, WORKER_DROP_EGRESS_FOREIGN, before + 1);
+	delivery_wait_for_drops(fixture, WORKER_DROP_EGRESS_FOREIGN, before + 1);
 	assert_true(lab_is_quiet(fixture->worker_fds[0]));
 	close(fd);
 	lab_run("ip route del 10.0.0.5/32 dev w1");
@@ -463,7 +260,7 @@ static void send_gso(int fd, struct frame *frame)
 
 static void gso_packet_with_partial_checksum_leaves_as_whole_segments(void **state)
 {
-	struct fixture *fixture = *state;
+	struct delivery_fixture *fixture = *state;
 	struct workspace_traffic before, after;
 	struct frame frame, received;
 
@@ -491,18 +288,18 @@ static void gso_packet_with_partial_checksum_leaves_as_whole_segments(void **sta
 	assert_int_equal(after.out_packets, before.out_packets + SEGMENT_COUNT);
 }
 
-static uint64_t total_drops(struct fixture *fixture)
+static uint64_t total_drops(struct delivery_fixture *fixture)
 {
 	uint64_t sum = 0;
 
 	for (int i = 0; i < WORKER_DROP_COUNT; i++)
-		sum += drops(fixture, (enum worker_drop)i);
+		sum += delivery_drops(fixture, (enum worker_drop)i);
 	return sum;
 }
 
 enum { RESTART_COUNT = 10, OUT = 0, IN = 1 };
 
-static uint64_t packets(struct fixture *fixture, int direction)
+static uint64_t packets(struct delivery_fixture *fixture, int direction)
 {
 	struct workspace_traffic traffic;
 
@@ -512,7 +309,7 @@ static uint64_t packets(struct fixture *fixture, int direction)
 
 /* posternd ends and starts again, over and over, while frames flow; every single one is seen by the programs. */
 static void assert_restart_loses_nothing(
-	struct fixture *fixture, const char *interface, const struct frame *frame, int direction)
+	struct delivery_fixture *fixture, const char *interface, const struct frame *frame, int direction)
 {
 	const struct timespec pause = {.tv_nsec = 1000 * 1000};
 	uint64_t before = packets(fixture, direction), drops_before = total_drops(fixture), sent;
@@ -522,9 +319,10 @@ static void assert_restart_loses_nothing(
 	for (int i = 0; i < RESTART_COUNT; i++) {
 		classifier_close(fixture->classifier);
 		fixture->classifier = NULL;
-		assert_int_equal(classifier_open(PIN_DIR, &fixture->classifier, &fixture->problems), STATUS_OK);
-		apply(fixture);
-		apply(fixture);
+		assert_int_equal(
+			classifier_open(DELIVERY_PIN_DIR, &fixture->classifier, &fixture->problems), STATUS_OK);
+		delivery_apply(fixture);
+		delivery_apply(fixture);
 	}
 	sent = lab_sender_stop(&sender);
 	assert_true(sent > 0);
@@ -544,8 +342,8 @@ static void drain(int fd)
 
 static void restart_loses_no_packet_of_a_worker(void **state)
 {
-	struct fixture *fixture = *state;
-	struct frame frame = outbound(0, PROTOCOL_UDP);
+	struct delivery_fixture *fixture = *state;
+	struct frame frame = delivery_outbound(0, PROTOCOL_UDP);
 
 	assert_restart_loses_nothing(fixture, "w1-peer", &frame, OUT);
 	drain(fixture->underlay_fd);
@@ -553,17 +351,18 @@ static void restart_loses_no_packet_of_a_worker(void **state)
 
 static void restart_loses_no_reply(void **state)
 {
-	struct fixture *fixture = *state;
-	struct frame inner = reply_inner(WORKER_ADDRESS), frame = reply_frame(fixture, GATEWAY, vnis[0], &inner);
+	struct delivery_fixture *fixture = *state;
+	struct frame inner = delivery_reply_inner(WORKER_ADDRESS),
+		     frame = delivery_reply_frame(fixture, GATEWAY, vnis[0], &inner);
 
-	send_out(fixture, 0);
+	delivery_send_out(fixture, 0);
 	assert_restart_loses_nothing(fixture, "under-peer", &frame, IN);
 	drain(fixture->worker_fds[0]);
 }
 
-static uint16_t outer_source_port(struct fixture *fixture, uint16_t inner_source_port)
+static uint16_t outer_source_port(struct delivery_fixture *fixture, uint16_t inner_source_port)
 {
-	struct frame sent = outbound(0, PROTOCOL_UDP), received;
+	struct frame sent = delivery_outbound(0, PROTOCOL_UDP), received;
 
 	frame_put16(sent.bytes + ETHERNET_BYTES + IPV4_BYTES, inner_source_port);
 	lab_send(fixture->worker_fds[0], &sent);
@@ -575,7 +374,7 @@ static uint16_t outer_source_port(struct fixture *fixture, uint16_t inner_source
 static void outer_source_port_follows_the_inner_flow(void **state)
 {
 	enum { FLOW_COUNT = 64 };
-	struct fixture *fixture = *state;
+	struct delivery_fixture *fixture = *state;
 	uint16_t ports[FLOW_COUNT];
 	int distinct = 0;
 
@@ -592,9 +391,9 @@ static void outer_source_port_follows_the_inner_flow(void **state)
 		assert_int_equal(outer_source_port(fixture, (uint16_t)(40000 + i)), ports[i]);
 }
 
-static void outer_destination_is(struct fixture *fixture, uint32_t gateway, uint8_t tos)
+static void outer_destination_is(struct delivery_fixture *fixture, uint32_t gateway, uint8_t tos)
 {
-	struct frame sent = outbound(0, PROTOCOL_UDP), received;
+	struct frame sent = delivery_outbound(0, PROTOCOL_UDP), received;
 	uint8_t expected[4];
 
 	lab_send(fixture->worker_fds[0], &sent);
@@ -609,7 +408,7 @@ static void workspace_moves_to_another_gateway_by_its_map_alone(void **state)
 {
 	struct classifier_workspace workspaces[WORKER_COUNT] = {
 		{.gateway = STRANGER, .dscp_set = true, .dscp = 46}, {.index = 1, .gateway = GATEWAY}};
-	struct fixture *fixture = *state;
+	struct delivery_fixture *fixture = *state;
 
 	outer_destination_is(fixture, GATEWAY, 0);
 	assert_int_equal(classifier_apply_workspaces(fixture->classifier, workspaces, WORKER_COUNT, &fixture->problems),
@@ -627,10 +426,10 @@ static void rules_of_a_workspace_are_filled_changed_and_cleared(void **state)
 	const struct policy_rule deny = {.address = REMOTE, .prefix_length_bits = 32, .port_last = UINT16_MAX};
 	struct classifier_workspace workspaces[WORKER_COUNT] = {
 		{.gateway = GATEWAY, .rules = &deny, .rule_count = 1}, {.index = 1, .gateway = GATEWAY}};
-	struct fixture *fixture = *state;
-	struct frame sent = outbound(0, PROTOCOL_UDP), answer;
-	uint64_t before = drops(fixture, WORKER_DROP_DENIED);
-	int map_fd = bpf_obj_get(PIN_DIR "/rules");
+	struct delivery_fixture *fixture = *state;
+	struct frame sent = delivery_outbound(0, PROTOCOL_UDP), answer;
+	uint64_t before = delivery_drops(fixture, WORKER_DROP_DENIED);
+	int map_fd = bpf_obj_get(DELIVERY_PIN_DIR "/rules");
 	struct rule_key key;
 
 	assert_true(map_fd >= 0);
@@ -640,13 +439,13 @@ static void rules_of_a_workspace_are_filled_changed_and_cleared(void **state)
 	lab_send(fixture->worker_fds[0], &sent);
 	assert_true(lab_receive(fixture->worker_fds[0], &answer));
 	assert_int_equal(answer.bytes[ETHERNET_BYTES + IPV4_BYTES], 3);
-	assert_int_equal(drops(fixture, WORKER_DROP_DENIED), before + 1);
+	assert_int_equal(delivery_drops(fixture, WORKER_DROP_DENIED), before + 1);
 	assert_true(lab_is_quiet(fixture->underlay_fd));
-	send_out(fixture, 1);
+	delivery_send_out(fixture, 1);
 	workspaces[0].rule_count = 0;
 	assert_int_equal(classifier_apply_workspaces(fixture->classifier, workspaces, WORKER_COUNT, &fixture->problems),
 		STATUS_OK);
-	send_out(fixture, 0);
+	delivery_send_out(fixture, 0);
 	assert_int_equal(bpf_map_get_next_key(map_fd, NULL, &key), -ENOENT);
 	close(map_fd);
 }
@@ -676,5 +475,5 @@ int main(void)
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	lab_require_root();
-	return cmocka_run_group_tests(tests, fixture_open, fixture_close);
+	return cmocka_run_group_tests(tests, delivery_fixture_open, delivery_fixture_close);
 }
