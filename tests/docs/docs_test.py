@@ -24,6 +24,7 @@ def read(path):
 
 
 def equal(got, wanted, what):
+    assert wanted, f"{what}: nothing was found there"
     assert got == wanted, f"{what}: too much {sorted(set(got) - set(wanted))}, missing {sorted(set(wanted) - set(got))}"
 
 
@@ -41,6 +42,7 @@ def table(page, heading):
             rows.append([cell.strip() for cell in line.strip("|").split("|")])
         elif rows:
             break
+    assert len(rows) > 2, f"{page}: there is no table under {heading}"
     return rows[2:]
 
 
