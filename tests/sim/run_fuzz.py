@@ -20,6 +20,7 @@ def main():
         corpus.mkdir(parents=True, exist_ok=True)
         if not any(corpus.iterdir()):
             subprocess.run([program, kind, str(corpus)], check=True)
+        seeds = len(list(corpus.iterdir()))
         command = [str(pathlib.Path(target).resolve()), f"-seed={seed}", "-max_len=4096", "-timeout=20",
                    "-rss_limit_mb=4096", "-print_final_stats=1", f"-max_total_time={seconds}", str(corpus.resolve())]
         # Seeds are read first, and count: a bound on the runs is a bound on all of them.
@@ -29,7 +30,7 @@ def main():
         lines = result.stdout.decode(errors="replace").splitlines()
         executed = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "0")
         rate = next((line.split()[-1] for line in lines if "average_exec_per_sec" in line), "0")
-        fine = result.returncode == 0 and int(executed) > 0
+        fine = result.returncode == 0 and int(executed) > seeds  # or it has done nothing but read them
         print(f"# {kind}: {executed} executions, {rate}/s, {len(list(corpus.iterdir()))} inputs in the corpus")
         for line in [] if fine else lines[-80:]:
             print("#", line)
