@@ -78,6 +78,7 @@ def a_kill_of_posternd_changes_nothing(scene, daemon):
     scene.postern.gateway_daemon.kill()
     scene.postern.start_gateway_daemon()
     scene.postern.wait_status("gw", 0)
+    expect(watch.alive(), f"ip monitor has ended: {watch.log_text()[-200:]}")
     watch.stop()
     moved = [line for line in watch.log_text().splitlines() if "203.0.113." in line]
     expect(not moved, f"the kernel's routes moved: {moved}")
