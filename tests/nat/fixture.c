@@ -546,13 +546,19 @@ struct description describe_tcp(uint16_t source_port, uint8_t flags, uint32_t se
 	};
 }
 
+struct description reply_segment(const struct seen *seen, uint8_t flags, uint32_t sequence)
+{
+	struct description segment = reply_to(seen);
+	segment.payload_bytes = 0;
+	segment.tcp_flags = flags;
+	segment.sequence = sequence;
+	return segment;
+}
+
 struct seen fixture_answered_syn(struct fixture *fixture, uint16_t source_port)
 {
 	const struct seen out = fixture_sent(fixture, describe_tcp(source_port, TCP_SYN, 1000));
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_SYN | TCP_ACK;
-	in.sequence = 7000;
+	struct description in = reply_segment(&out, TCP_SYN | TCP_ACK, 7000);
 	in.acknowledged = 1001;
 	assert_true(fixture_passes(fixture, in));
 	return out;

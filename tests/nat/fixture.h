@@ -169,5 +169,7 @@ struct seen fixture_establish(struct fixture *fixture, uint16_t source_port);
 
 /* A reply to what frame_read() saw: addresses and ports swapped. */
 struct description reply_to(const struct seen *seen);
+/* The same without data. */
+struct description reply_segment(const struct seen *seen, uint8_t flags, uint32_t sequence);
 
 #endif

@@ -469,10 +469,7 @@ static void rfc5961_challenge_acks_pass_and_are_nobodys_end(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct seen out = fixture_sent(fixture, tcp(TCP_SYN, 1000));
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_SYN | TCP_ACK;
-	in.sequence = 7000;
+	struct description in = reply_segment(&out, TCP_SYN | TCP_ACK, 7000);
 	fixture_sent(fixture, in);
 	fixture_sent(fixture, tcp(TCP_ACK, 1001));
 	in.tcp_flags = TCP_RST; /* blind: the worker answers with a challenge ACK … */

@@ -246,10 +246,7 @@ static void rfc5382_2_simultaneous_open_is_established(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct seen out = fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1000));
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_SYN;
-	in.sequence = 7000;
+	struct description in = reply_segment(&out, TCP_SYN, 7000);
 	assert_true(fixture_passes(fixture, in));
 	fixture_sent(fixture, describe_tcp(40000, TCP_SYN | TCP_ACK, 1000));
 	in.tcp_flags = TCP_SYN | TCP_ACK;
@@ -274,10 +271,7 @@ static void rfc7857_2_only_a_reset_that_fits_closes(void **state)
 {
 	struct fixture *fixture = *state;
 	const struct seen out = fixture_establish(fixture, 40000);
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_RST;
-	in.sequence = 9999; /* 7001 would fit */
+	struct description in = reply_segment(&out, TCP_RST, 9999); /* 7001 would fit */
 	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 200 * SECOND_NS);
 	assert_int_equal(fixture_active(fixture), 1);
@@ -304,10 +298,7 @@ static void rfc7857_2_a_forged_reset_does_not_end_at_once_what_was_long_idle(voi
 {
 	struct fixture *fixture = *state;
 	const struct seen out = fixture_establish(fixture, 40000);
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_RST;
-	in.sequence = 9999; /* 7001 would fit */
+	struct description in = reply_segment(&out, TCP_RST, 9999); /* 7001 would fit */
 	fixture_pass(fixture, 3600 * SECOND_NS);
 	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 230 * SECOND_NS);
@@ -321,10 +312,7 @@ static void a_reset_that_does_not_fit_never_lengthens_the_time_of_a_state(void *
 {
 	struct fixture *fixture = *state;
 	const struct seen out = fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1000));
-	struct description in = reply_to(&out);
-	in.payload_bytes = 0;
-	in.tcp_flags = TCP_RST;
-	in.sequence = 9999;
+	struct description in = reply_segment(&out, TCP_RST, 9999);
 	assert_true(fixture_passes(fixture, in));
 	fixture_pass(fixture, 32 * SECOND_NS); /* an unanswered SYN has 30 s, not the four minutes after a RST */
 	assert_int_equal(fixture_active(fixture), 0);
