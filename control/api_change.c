@@ -9,7 +9,6 @@
 
 #include "control/api_problem.h"
 #include "control/api_wait.h"
-#include "control/audit.h"
 #include "control/daemon.h"
 #include "control/model_json.h"
 #include "control/state.h"
@@ -192,7 +191,6 @@ static void change_commit(struct api_request *request, const struct api_change *
 {
 	struct problems problems = {0};
 	struct revision *revision = work->revision;
-	char what[API_PARAMETER_SIZE_BYTES + 128];
 	bool created = work->from == NULL;
 
 	work->revision = NULL;
@@ -202,9 +200,7 @@ static void change_commit(struct api_request *request, const struct api_change *
 		problems_clear(&problems);
 		return;
 	}
-	snprintf(what, sizeof(what), "%s %.200s", http_method_text(request->exchange->request.method),
-		request->exchange->request.path);
-	audit_write(request->daemon->audit, request->caller.name, what, json_incref(work->from), json_incref(work->to));
+	api_request_audit(request, json_incref(work->from), json_incref(work->to));
 	change_answer(request, change, work, created);
 }
 

@@ -28,6 +28,14 @@ static bool parse_address(struct api_request *request, uint32_t *ret_address)
 	return hint == NULL;
 }
 
+/* NULL: it does not drain. */
+static json_t *known_json(const struct daemon *daemon, uint32_t address)
+{
+	const struct drain *drain = drains_find(&daemon->drains, address);
+
+	return drain != NULL ? drain_json(drain, daemon_steady_unix_s(daemon)) : NULL;
+}
+
 static void answer_problem(struct api_request *request, enum status status, struct problems *problems)
 {
 	const char *line = problems->count > 0 ? problems->lines[0] : "posternd is out of memory";
@@ -43,6 +51,7 @@ static void serve_put(struct daemon *daemon, struct api_request *request)
 	uint64_t deadline_s = 0;
 	uint32_t address;
 	enum status status;
+	json_t *was;
 
 	if (!parse_address(request, &address))
 		return;
@@ -51,13 +60,15 @@ static void serve_put(struct daemon *daemon, struct api_request *request)
 		api_answer_error(request, 400, "deadline: must be a duration such as 90s or 2h, 1s..30d");
 		return;
 	}
-	status = drain_control_begin(
-		daemon, address, deadline_s, force != NULL && strcmp(force, "1") == 0, request->caller.name, &problems);
-	if (status == STATUS_OK)
-		api_wait_in_force(request, 200, NULL,
-			drain_json(drains_find(&daemon->drains, address), daemon_steady_unix_s(daemon)));
-	else
+	was = known_json(daemon, address);
+	status = drain_control_begin(daemon, address, deadline_s, force != NULL && strcmp(force, "1") == 0, &problems);
+	if (status == STATUS_OK) {
+		api_request_audit(request, was, known_json(daemon, address));
+		api_wait_in_force(request, 200, NULL, known_json(daemon, address));
+	} else {
+		json_decref(was);
 		answer_problem(request, status, &problems);
+	}
 }
 
 static void serve_delete(struct daemon *daemon, struct api_request *request)
@@ -65,15 +76,20 @@ static void serve_delete(struct daemon *daemon, struct api_request *request)
 	struct problems problems = {0};
 	uint32_t address;
 	enum status status;
+	json_t *was;
 
 	if (!parse_address(request, &address))
 		return;
-	status = drain_control_cancel(daemon, address, request->caller.name, &problems);
-	if (status == STATUS_OK)
+	was = known_json(daemon, address);
+	status = drain_control_cancel(daemon, address, &problems);
+	if (status == STATUS_OK) {
+		api_request_audit(request, was, NULL);
 		api_wait_in_force(
 			request, 200, NULL, json_pack("{s:s, s:b}", "address", request->parameters[0], "cancelled", 1));
-	else
+	} else {
+		json_decref(was);
 		answer_problem(request, status, &problems);
+	}
 }
 
 const struct api_route api_drains_routes[] = {

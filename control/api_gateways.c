@@ -36,18 +36,35 @@ static void serve_gateways(struct daemon *daemon, struct api_request *request)
 	api_answer(request, 200, json_pack("{s:o}", "gateways", array));
 }
 
+static bool is_operator_down(const struct daemon *daemon, uint32_t address)
+{
+	for (size_t i = 0; i < gateways_count(daemon->gateways); i++) {
+		struct gateways_row row = gateways_get(daemon->gateways, i);
+
+		if (row.address == address)
+			return row.operator_down;
+	}
+	return false;
+}
+
 static void set_gateway(struct daemon *daemon, struct api_request *request, bool down)
 {
 	struct problems problems = {0};
 	enum status status;
 	uint32_t address;
+	bool was_down;
 
 	if (scalar_parse_ipv4(request->parameters[0], &address) != NULL) {
 		api_answer_error(
 			request, 400, "%s: must be an IPv4 address such as 10.100.0.1", request->parameters[0]);
 		return;
 	}
+	was_down = is_operator_down(daemon, address);
 	status = gateways_operator(daemon->gateways, address, down, &problems);
+	/* It is so now, also when that could not be stored. */
+	if (status != STATUS_INVALID && was_down != down)
+		api_request_audit(request, json_pack("{s:b}", "operator_down", was_down),
+			json_pack("{s:b}", "operator_down", down));
 	if (status != STATUS_INVALID)
 		apply_host_gateways(daemon);
 	if (status != STATUS_OK)

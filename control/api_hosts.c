@@ -235,12 +235,15 @@ static void serve_change(struct daemon *daemon, struct api_request *request)
 static void serve_forget(struct daemon *daemon, struct api_request *request)
 {
 	uint32_t vtep;
+	json_t *was;
 
 	if (scalar_parse_ipv4(request->parameters[0], &vtep) != NULL) {
 		api_answer_error(request, 400, "/v1/hosts/%s: must be an IPv4 address", request->parameters[0]);
 		return;
 	}
+	was = host_json(daemon, vtep);
 	registrations_sweep(daemon->registrations, vtep, UINT64_MAX);
+	api_request_audit(request, was, host_json(daemon, vtep));
 	wait_for_compilation(daemon, request, host_json(daemon, vtep));
 }
 

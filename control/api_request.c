@@ -9,6 +9,8 @@
 
 #include "control/api_auth.h"
 #include "control/api_wait.h"
+#include "control/audit.h"
+#include "control/daemon.h"
 
 enum {
 	ERROR_SIZE_BYTES = 1024,
@@ -24,6 +26,15 @@ const char *api_request_query(const struct api_request *request, const char *nam
 const char *api_request_field(const struct api_request *request, enum http_field field)
 {
 	return request->exchange->request.fields[field];
+}
+
+void api_request_audit(const struct api_request *request, json_t *from, json_t *to)
+{
+	const struct http_request *head = &request->exchange->request;
+	char what[API_PARAMETER_SIZE_BYTES + 128];
+
+	snprintf(what, sizeof(what), "%s %.200s", http_method_text(head->method), head->path);
+	audit_write(request->daemon->audit, request->caller.name, what, from, to);
 }
 
 /* ---- answers ---- */

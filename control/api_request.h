@@ -56,6 +56,9 @@ extern const struct http_handlers api_request_handlers;
 const char *api_request_query(const struct api_request *request, const char *name);
 const char *api_request_field(const struct api_request *request, enum http_field field);
 
+/* What the request has changed, for the audit log; once it is so, before the answer. Takes `from` and `to`, see audit.h. */
+void api_request_audit(const struct api_request *request, json_t *from, json_t *to);
+
 /* Each answers, and takes `json`. JSON of NULL is 500. */
 void api_answer(struct api_request *request, int code, json_t *json);
 /* `fields`: further header lines, each with CRLF; NULL: none. */

@@ -16,18 +16,25 @@
 
 /* ---- showing ---- */
 
-static json_t *worker_json(const struct worker *worker)
+static json_t *spec_json(const struct worker_spec *spec)
 {
 	char mac[SCALAR_SIZE_BYTES];
-	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:s, s:s}", "interface", worker->spec.interface, "workspace",
-		worker->spec.workspace, "vpc", worker->spec.vpc, "ips",
-		json_pack("[o]", api_address_json(worker->spec.address)), "source", worker_source_text(worker->source),
-		"state", worker_state_text(worker->state));
+	json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "interface", spec->interface, "workspace", spec->workspace,
+		"vpc", spec->vpc, "ips", json_pack("[o]", api_address_json(spec->address)));
 
-	if (worker->spec.mac_present) {
-		scalar_format_mac(worker->spec.mac, mac);
+	if (spec->mac_present) {
+		scalar_format_mac(spec->mac, mac);
 		json_object_set_new(json, "mac", json_string(mac));
 	}
+	return json;
+}
+
+static json_t *worker_json(const struct worker *worker)
+{
+	json_t *json = spec_json(&worker->spec);
+
+	json_object_set_new(json, "source", json_string(worker_source_text(worker->source)));
+	json_object_set_new(json, "state", json_string(worker_state_text(worker->state)));
 	if (worker->vni != 0)
 		json_object_set_new(json, "vni", json_integer(worker->vni));
 	json_object_set_new(json, "epoch", json_integer((json_int_t)worker_epoch(worker)));
@@ -228,11 +235,16 @@ static void wait_answer(struct api_request *request, const struct worker *worker
 	api_answer(request, worker->state == WORKER_OPEN ? 201 : ended ? 409 : 202, worker_json(worker));
 }
 
+/* The API's worker on this interface; NULL: it has none. */
+static const struct worker *find_added(const struct daemon *daemon, const char *interface)
+{
+	return worker_registry_find_of(admission_registry(daemon->admission), WORKER_SOURCE_API, interface);
+}
+
 /* The worker that the request has added; NULL: it has gone. */
 static const struct worker *worker_of(const struct daemon *daemon, const struct api_request *request)
 {
-	const struct worker *worker =
-		worker_registry_find_of(admission_registry(daemon->admission), WORKER_SOURCE_API, request->wait.fields);
+	const struct worker *worker = find_added(daemon, request->wait.fields);
 
 	return worker != NULL && worker->sequence == request->wait.sequence ? worker : NULL;
 }
@@ -260,6 +272,7 @@ static void serve_add(struct daemon *daemon, struct api_request *request)
 	struct worker_spec spec;
 	struct worker *worker;
 	enum status status;
+	bool known;
 
 	if (daemon_worker_host(daemon) == NULL) {
 		api_answer_error(request, 503, "this machine is no worker host: its configuration has no worker_host");
@@ -270,7 +283,10 @@ static void serve_add(struct daemon *daemon, struct api_request *request)
 		api_answer_error(request, 400, "%s", why);
 		return;
 	}
+	known = find_added(daemon, spec.interface) != NULL;
 	status = admission_add(daemon->admission, &spec, &worker, &problems);
+	if (status == STATUS_OK && !known)
+		api_request_audit(request, NULL, spec_json(&spec));
 	if (status != STATUS_OK) {
 		api_answer_error(request, status == STATUS_REFUSED ? 409 : 503, "%s",
 			problems.count > 0 ? problems.lines[0] : "posternd is out of memory");
@@ -291,9 +307,14 @@ static void serve_remove(struct daemon *daemon, struct api_request *request)
 {
 	const char *interface = request->parameters[0];
 	const struct worker *head = worker_registry_find(admission_registry(daemon->admission), interface);
+	const struct worker *added = find_added(daemon, interface);
+	json_t *was = added != NULL ? spec_json(&added->spec) : NULL;
 	struct problems problems = {0};
 	enum status status = admission_remove(daemon->admission, interface, &problems);
 
+	/* It is gone also when that could not be stored. */
+	if (was != NULL)
+		api_request_audit(request, was, NULL);
 	if (status == STATUS_OK)
 		api_answer(request, 200, json_pack("{s:s, s:b}", "interface", interface, "removed", true));
 	else if (status == STATUS_UNREACHABLE && head != NULL)

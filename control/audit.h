@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The audit log: every change of workspaces, drains and files, one JSON object a line: {"time", "who", "what",
- * "from", "to"}.
+ * The audit log: every change that somebody asks for, by the API or in a file, one JSON object a line: {"time", "who",
+ * "what", "from", "to"}.
  *
  * Mode 0640. The file is opened anew when it was renamed or removed, so log rotation needs no signal. A line is written
  * whole or not at all. Secrets never get here: the configuration has none, keys and tokens are named by their files.

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/audit.h"
 #include "control/daemon.h"
 #include "control/drain_file.h"
 #include "control/scalar.h"
@@ -168,23 +167,6 @@ static const struct model_workspace *owner_of(const struct daemon *daemon, uint3
 	return NULL;
 }
 
-static json_t *known_json(const struct daemon *daemon, uint32_t address)
-{
-	const struct drain *drain = drains_find(&daemon->drains, address);
-
-	return drain != NULL ? drain_json(drain, daemon_steady_unix_s(daemon)) : NULL;
-}
-
-static void write_audit(
-	const struct daemon *daemon, const char *who, const char *verb, uint32_t address, json_t *before)
-{
-	char what[96], text[SCALAR_SIZE_BYTES];
-
-	scalar_format_ipv4(address, text);
-	snprintf(what, sizeof(what), "%s /v1/drains/%s", verb, text);
-	audit_write(daemon->audit, who, what, before, known_json(daemon, address));
-}
-
 /* What was there before, should the new state not reach the disk. False: no memory. */
 static bool keep_copy(const struct drains *drains, struct drains *ret_copy)
 {
@@ -210,8 +192,8 @@ static enum status commit(struct daemon *daemon, struct drains *before, struct p
 	return STATUS_SYSTEM;
 }
 
-enum status drain_control_begin(struct daemon *daemon, uint32_t address, uint64_t deadline_s, bool force,
-	const char *who, struct problems *problems)
+enum status drain_control_begin(
+	struct daemon *daemon, uint32_t address, uint64_t deadline_s, bool force, struct problems *problems)
 {
 	const struct drain *known = drains_find(&daemon->drains, address);
 	const struct model_workspace *owner = owner_of(daemon, address);
@@ -219,7 +201,6 @@ enum status drain_control_begin(struct daemon *daemon, uint32_t address, uint64_
 	char text[SCALAR_SIZE_BYTES];
 	struct drains before;
 	struct drain *drain;
-	json_t *was;
 	enum status status;
 
 	if (owner == NULL) {
@@ -236,30 +217,21 @@ enum status drain_control_begin(struct daemon *daemon, uint32_t address, uint64_
 	}
 	if (!keep_copy(&daemon->drains, &before))
 		return STATUS_NO_MEMORY;
-	was = known_json(daemon, address);
 	status = drains_begin(&daemon->drains, address, owner->id, now_s, deadline_s ? now_s + deadline_s : 0, &drain);
 	if (status != STATUS_OK) {
 		problems_add(problems, "%d addresses drain already: wait for some", DRAIN_COUNT_MAX);
 		drains_clear(&before);
-		json_decref(was);
 		return status;
 	}
 	if (force)
 		drain_release(drain, now_s);
-	status = commit(daemon, &before, problems);
-	if (status == STATUS_OK)
-		write_audit(daemon, who, "PUT", address, was);
-	else
-		json_decref(was);
-	return status;
+	return commit(daemon, &before, problems);
 }
 
-enum status drain_control_cancel(struct daemon *daemon, uint32_t address, const char *who, struct problems *problems)
+enum status drain_control_cancel(struct daemon *daemon, uint32_t address, struct problems *problems)
 {
 	char text[SCALAR_SIZE_BYTES];
 	struct drains before;
-	json_t *was;
-	enum status status;
 
 	if (drains_find(&daemon->drains, address) == NULL) {
 		scalar_format_ipv4(address, text);
@@ -268,12 +240,6 @@ enum status drain_control_cancel(struct daemon *daemon, uint32_t address, const 
 	}
 	if (!keep_copy(&daemon->drains, &before))
 		return STATUS_NO_MEMORY;
-	was = known_json(daemon, address);
 	drains_cancel(&daemon->drains, address);
-	status = commit(daemon, &before, problems);
-	if (status == STATUS_OK)
-		write_audit(daemon, who, "DELETE", address, was);
-	else
-		json_decref(was);
-	return status;
+	return commit(daemon, &before, problems);
 }

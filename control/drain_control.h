@@ -26,10 +26,10 @@ void drain_control_tick(struct daemon *daemon);
  * STATUS_INVALID: no workspace has the address as its own. STATUS_REFUSED: too many. STATUS_SYSTEM: it could not be
  * stored; nothing has changed. `deadline_s`: from now; 0: none. `force`: released at once.
  */
-enum status drain_control_begin(struct daemon *daemon, uint32_t address, uint64_t deadline_s, bool force,
-	const char *who, struct problems *problems);
+enum status drain_control_begin(
+	struct daemon *daemon, uint32_t address, uint64_t deadline_s, bool force, struct problems *problems);
 
 /* STATUS_INVALID: it does not drain. */
-enum status drain_control_cancel(struct daemon *daemon, uint32_t address, const char *who, struct problems *problems);
+enum status drain_control_cancel(struct daemon *daemon, uint32_t address, struct problems *problems);
 
 #endif

@@ -111,8 +111,8 @@ static const struct field api_fields[] = {
 		.type = FIELD_PATH,
 		.default_text = "",
 		API_TEXT(struct model, api.audit_log),
-		.doc = "The file that every change of workspaces, drains and files is written to, a line of JSON each; "
-		       "without it audit.log in the run directory."},
+		.doc = "The file that every change by the API or by command, and of files, is written to, a line of "
+		       "JSON each; without it audit.log in the run directory."},
 };
 const struct field_section fields_api = API_SECTION(
 	"api", api_fields, struct model, "The HTTP API beyond the Unix socket, and its audit log. See postern-api(7).");

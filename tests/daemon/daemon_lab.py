@@ -159,6 +159,14 @@ def talk(request, timeout_s=10):
             answer += part
 
 
+def put_new(lab, text):
+    """A file to apply."""
+    path = lab.directory + "/new.yaml"
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    return path
+
+
 def build_ports():
     for name, address in (("inside0", "10.100.0.1/24"), ("outside0", "192.0.2.1/24")):
         for command in (("ip", "link", "add", name, "type", "veth", "peer", "name", name + "-peer"),

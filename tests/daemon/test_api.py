@@ -18,6 +18,15 @@ from daemon_lab import wait_for
 
 INITECH = {"vpcs": [{"id": "main", "vni": 7003, "cidrs": ["10.0.0.0/16"]}], "egress": {"ips": ["203.0.113.30"]}}
 
+WORKER_HOST = """\
+version: 1
+worker_host: { vtep: 10.100.0.2, gateways: [10.100.0.1] }
+workspaces:
+  - id: acme
+    vpcs:   [ { id: main, vni: 7001, cidrs: [10.0.0.0/16] } ]
+    egress: { ips: [203.0.113.10] }
+"""
+
 
 def api(lab, method, path, body=None, **fields):
     return ask(UnixConnection(lab.run_dir + "/posternd.sock"), method, path, body, **fields)
@@ -203,6 +212,55 @@ def every_change_is_in_the_audit_log_with_who_what_from_and_to(lab):
     assert stat.S_IMODE(os.stat(lab.run_dir + "/audit.log").st_mode) == 0o640
 
 
+def what_is_applied_and_drained_is_in_the_audit_log(lab):
+    lab.daemon()
+    applied = lab.cli("apply", base.put_new(lab, base.LARGER), "--confirm", "1h", "--json")
+    deadline = json.loads(applied.stdout)["confirm_by_unix_seconds"]
+    assert lab.cli("apply", "--rollback").returncode == 0
+    assert lab.cli("apply", "--rollback").returncode == 1, "nothing waits"
+    expect(api(lab, "PUT", later("/v1/drains/203.0.113.10?deadline=2h")), 202)
+    expect(api(lab, "DELETE", later("/v1/drains/203.0.113.10")), 202)
+    records = [record for record in audit(lab) if record["what"] != "reload"]
+    assert [record["what"] for record in records] == [
+        "POST /v1/apply", "POST /v1/apply/rollback", "PUT /v1/drains/203.0.113.10", "DELETE /v1/drains/203.0.113.10"
+    ], records
+    applied, rolled_back, drained, cancelled = records
+    assert applied["from"] == rolled_back["to"] == {"confirm_by_unix_seconds": 0}, records
+    assert applied["to"] == rolled_back["from"] == {"confirm_by_unix_seconds": deadline}, records
+    assert drained["from"] is cancelled["to"] is None, records
+    assert drained["to"]["workspace"] == cancelled["from"]["workspace"] == "acme", records
+
+
+def workers_and_gateways_are_in_the_audit_log(lab):
+    lab.write(WORKER_HOST)
+    lab.daemon()
+    worker = {"interface": "absent0", "workspace": "acme", "vpc": "main", "ips": ["10.0.0.5"]}
+    for _ in range(2):  # the same again changes nothing
+        expect(api(lab, "POST", later("/v1/workers"), worker), 202)
+    expect(api(lab, "DELETE", "/v1/workers/absent0"), 200)
+    expect(api(lab, "DELETE", "/v1/workers/absent0"), 404)
+    for _ in range(2):
+        expect(api(lab, "POST", "/v1/gateways/10.100.0.1/down"), 200)
+    expect(api(lab, "POST", "/v1/gateways/10.100.0.1/up"), 200)
+    up, down = {"operator_down": False}, {"operator_down": True}
+    assert [(record["what"], record["from"], record["to"]) for record in audit(lab)] == [
+        ("POST /v1/workers", None, worker), ("DELETE /v1/workers/absent0", worker, None),
+        ("POST /v1/gateways/10.100.0.1/down", up, down), ("POST /v1/gateways/10.100.0.1/up", down, up)
+    ], audit(lab)
+
+
+def the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log(lab):
+    lab.daemon()
+    path = "/v1/hosts/10.100.0.2"
+    table = expect(api(lab, "GET", path + "/workers"), 200).json["table"]
+    change = {"table": table, "add": [[7001, "10.0.0.5", 1], [7002, "10.0.0.5", 2]]}
+    expect(api(lab, "POST", later(path + "/workers"), change), 202)
+    expect(api(lab, "DELETE", later(path)), 202)
+    record = audit(lab)[-1]
+    assert record["what"] == "DELETE " + path, record
+    assert record["from"]["count"] == 2 and record["to"]["count"] == 0, record
+
+
 def the_audit_log_may_be_rotated(lab):
     lab.daemon()
     made = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
@@ -356,7 +414,9 @@ ALONE = [
     the_same_put_again_is_no_change, while_a_file_is_not_valid_nothing_can_be_changed,
     a_change_brings_no_files_that_a_reload_refused, an_address_whose_sessions_nobody_can_count_is_not_taken_away,
     a_full_disk_changes_nothing,
-    every_change_is_in_the_audit_log_with_who_what_from_and_to, the_audit_log_may_be_rotated,
+    every_change_is_in_the_audit_log_with_who_what_from_and_to, what_is_applied_and_drained_is_in_the_audit_log,
+    workers_and_gateways_are_in_the_audit_log, the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log,
+    the_audit_log_may_be_rotated,
     requests_that_make_no_sense_are_refused, the_openapi_document_is_what_the_daemon_does, a_client_that_does_not_wait_for_its_answer_harms_nobody,
 ]
 WITH_DATAPLANE = [

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from daemon_lab import BAD, GOOD, LARGER, POSTERND, get, run, run_tests, wait_for
+from daemon_lab import BAD, GOOD, LARGER, POSTERND, get, put_new, run, run_tests, wait_for
 
 
 def check_tells_every_error_and_exits_4(lab):
@@ -135,13 +135,6 @@ def fragments_of_the_api_are_merged_and_survive_a_restart(lab):
 
 def ids_of(lab):
     return {row["id"] for row in json.loads(lab.cli("workspaces", "--json").stdout)["workspaces"] if row["configured"]}
-
-
-def put_new(lab, text):
-    path = lab.directory + "/new.yaml"
-    with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    return path
 
 
 def files_beside(lab):
