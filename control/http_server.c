@@ -325,7 +325,14 @@ static struct http_connection *server_find_free(struct http_server *server)
 	return NULL;
 }
 
-/* Of those before `newest`, the one that has been at its request, or at closing, for longest; NULL: none is. */
+/* Who is waited for, and holds nothing of the handlers'. */
+static bool connection_may_give_way(const struct http_connection *connection)
+{
+	return connection->phase == HTTP_READING || connection->phase == HTTP_ANSWERING ||
+	       connection->phase == HTTP_LINGERING;
+}
+
+/* Of those before `newest` that may give way, the one that came first; NULL: none may. */
 static struct http_connection *server_find_oldest(struct http_server *server, const struct http_connection *newest)
 {
 	struct http_connection *oldest = NULL;
@@ -333,8 +340,8 @@ static struct http_connection *server_find_oldest(struct http_server *server, co
 	for (unsigned i = 0; i < HTTP_SERVER_CONNECTION_COUNT_MAX; i++) {
 		struct http_connection *connection = &server->connections[i];
 
-		if ((connection->phase == HTTP_READING || connection->phase == HTTP_LINGERING) &&
-			connection != newest && (oldest == NULL || connection->number < oldest->number))
+		if (connection_may_give_way(connection) && connection != newest &&
+			(oldest == NULL || connection->number < oldest->number))
 			oldest = connection;
 	}
 	return oldest;

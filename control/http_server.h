@@ -3,10 +3,10 @@
  * A small, strict HTTP server on libevent: over TCP, with or without TLS, and over a Unix socket.
  *
  * One request per connection. Limits: 8 KiB of headers; a body as large as the handler of its head allows;
- * HTTP_SERVER_CONNECTION_COUNT_MAX connections, and when all are taken, the one that has been at its request for
- * longest gives way to the next client; 5 s for the whole request however slowly it trickles in, TLS handshake and all;
- * 30 s to take the answer, then closed. How long a handler takes to answer is its own affair. Owner: the daemon.
- * Thread: the event loop's.
+ * HTTP_SERVER_CONNECTION_COUNT_MAX connections, and when all are taken, the one that has been at its request, or at
+ * taking its answer, for longest gives way to the next client; 5 s for the whole request however slowly it trickles in,
+ * TLS handshake and all; 30 s to take the answer, then closed. How long a handler takes to answer is its own affair.
+ * Owner: the daemon. Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_HTTP_SERVER_H
 #define POSTERN_CONTROL_HTTP_SERVER_H

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from daemon_lab import PORT, POSTERN, POSTERND, get, run, run_tests, talk, wait_for
+from daemon_lab import GOOD, PORT, POSTERN, POSTERND, get, run, run_tests, talk, wait_for
 
 
 def wrong_usage_exits_2(lab):
@@ -118,6 +118,26 @@ def beyond_256_connections_the_oldest_idle_one_gives_way(lab):
     for connection in idle:
         connection.close()
     wait_for("the connections to be closed", lambda: len(os.listdir("/proc/%d/fd" % daemon.pid)) < 60)
+
+
+def beyond_256_clients_that_do_not_take_their_answer_the_oldest_gives_way(lab):
+    lab.write(GOOD + "".join(
+        "  - { id: tenant-%d, vpcs: [ { id: main, vni: %d, cidrs: [10.0.0.0/16] } ], "
+        "egress: { ips: [198.18.%d.%d] } }\n" % (number, 8000 + number, number // 200, number % 200 + 1)
+        for number in range(400)))
+    lab.daemon()
+    slow = []
+    for _ in range(256):
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(10)
+        client.connect(lab.run_dir + "/posternd.sock")
+        client.sendall(b"GET /v1/config HTTP/1.1\r\n\r\n")
+        assert client.recv(9) == b"HTTP/1.1 "
+        slow.append(client)
+    start = time.monotonic()
+    assert lab.cli("status").returncode == 5 and time.monotonic() - start < 4, "it had to wait for those that do not read"
+    for client in slow:
+        client.close()
 
 
 def the_api_socket_is_for_owner_and_group(lab):
@@ -255,7 +275,8 @@ ALONE = [
     wrong_usage_exits_2, the_absent_daemon_is_told_in_one_sentence_and_exits_3,
     what_is_missing_is_named_and_status_exits_5, every_command_answers_in_json, metrics_pass_promtool,
     http_refuses_what_it_does_not_serve, a_client_that_trickles_is_ended_after_5_s,
-    beyond_256_connections_the_oldest_idle_one_gives_way, the_api_socket_is_for_owner_and_group,
+    beyond_256_connections_the_oldest_idle_one_gives_way,
+    beyond_256_clients_that_do_not_take_their_answer_the_oldest_gives_way, the_api_socket_is_for_owner_and_group,
     a_second_daemon_in_the_same_run_directory_refuses, a_metrics_port_in_use_is_told_and_taken_when_it_is_free,
     termination_is_clean, after_a_kill_the_next_one_starts, the_service_manager_is_told,
     malformed_peers_do_not_harm_it,
