@@ -136,6 +136,22 @@ static enum status keep_old(struct daemon *daemon, uint64_t deadline_s, struct p
 	return STATUS_OK;
 }
 
+/* Somebody has changed what the file includes since it was validated. */
+static enum status not_loaded(struct daemon *daemon, struct problems *problems)
+{
+	const struct problems *errors = &daemon->config.errors;
+	bool on_trial = daemon->staged.deadline_s != 0, back;
+
+	for (size_t i = 0; i < errors->count; i++)
+		problems_add(problems, "%s", errors->lines[i]);
+	back = on_trial && put_back(daemon);
+	if (back)
+		daemon_reload_forced(daemon);
+	else
+		problems_add(problems, "%s is the new file, which is not in force: mend it", daemon->config_path);
+	return STATUS_INVALID;
+}
+
 enum status staged_apply(struct daemon *daemon, uint64_t confirm_s, bool force, struct problems *problems)
 {
 	uint64_t deadline_s = confirm_s != 0 ? daemon_steady_unix_s(daemon) + confirm_s : 0;
@@ -168,11 +184,9 @@ enum status staged_apply(struct daemon *daemon, uint64_t confirm_s, bool force, 
 	if (status != STATUS_OK)
 		return status;
 	daemon->staged.deadline_s = deadline_s;
-	if (force)
-		daemon_reload_forced(daemon);
-	else
-		daemon_reload(daemon);
-	return STATUS_OK;
+	if (force ? daemon_reload_forced(daemon) : daemon_reload(daemon))
+		return STATUS_OK;
+	return not_loaded(daemon, problems);
 }
 
 static bool is_pending(const struct daemon *daemon, struct problems *problems)

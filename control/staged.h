@@ -33,7 +33,10 @@ void staged_open(struct daemon *daemon);
 /* Each second. */
 void staged_tick(struct daemon *daemon);
 
-/* `confirm_s`: 0: at once for good. STATUS_INVALID, STATUS_REFUSED, STATUS_SYSTEM: nothing has changed. */
+/*
+ * `confirm_s`: 0: at once for good. STATUS_INVALID, STATUS_REFUSED, STATUS_SYSTEM: nothing has changed; unless what the
+ * file includes goes bad between its validation and its loading, for good: then it is in place, and the problem says so.
+ */
 enum status staged_apply(struct daemon *daemon, uint64_t confirm_s, bool force, struct problems *problems);
 
 /* STATUS_REFUSED: nothing waits for it. */
