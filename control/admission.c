@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/admission_gateway.h"
+#include "control/admission_links.h"
 #include "control/admission_store.h"
 #include "control/api_workers.h"
 #include "control/apply.h"
@@ -16,14 +17,13 @@
 #include "control/scalar.h"
 #include "control/state.h"
 #include "control/vpc_finder.h"
-#include "control/worker_links.h"
 
-enum { BATCH_MAX = 256, REFUSED_RETRY_TICKS = 5, LOGGED_ALIAS_SIZE_BYTES = 320 };
+enum { BATCH_MAX = 256, REFUSED_RETRY_TICKS = 5 };
 
 struct admission {
 	struct daemon *daemon;
 	struct worker_registry *registry;
-	struct worker_links *links;
+	struct admission_links *links;
 	struct admission_store *store;
 	struct event *due;
 	struct revision *basis; /* NULL: not known yet */
@@ -35,10 +35,8 @@ struct admission {
 	struct admission_ready ready;
 	unsigned ticks;
 	bool settled; /* the classifier was compared as a whole once */
-	char logged_alias[LOGGED_ALIAS_SIZE_BYTES];
 };
 
-static const struct worker_links_handlers links_handlers;
 static const struct admission_gateway_handlers gateway_handlers;
 
 static const struct model_worker_host *host_of(const struct admission *admission)
@@ -55,7 +53,7 @@ static uint32_t all_gateways(const struct admission *admission)
 	return count == admission->gateway_count ? (1u << count) - 1 : UINT32_MAX;
 }
 
-static void admission_schedule(struct admission *admission)
+void admission_schedule(struct admission *admission)
 {
 	static const struct timeval at_once = {0};
 
@@ -379,103 +377,6 @@ static void gateways_set(struct admission *admission)
 	}
 }
 
-/* ---- links ---- */
-
-static bool name_is_claimed(const struct admission *admission, const char *name)
-{
-	const char *pattern = host_of(admission)->interfaces;
-
-	return pattern[0] != '\0' && strncmp(name, pattern, strlen(pattern) - 1) == 0;
-}
-
-static void take_alias(struct admission *admission, const struct worker_link *link)
-{
-	struct worker_spec spec;
-	const char *why = "";
-	char text[LOGGED_ALIAS_SIZE_BYTES];
-	struct worker *worker;
-
-	switch (worker_alias_parse(link->name, link->alias, &spec, &why)) {
-	case WORKER_ALIAS_VALID:
-		if (worker_registry_put(admission->registry, WORKER_SOURCE_NETLINK, &spec, 0, &worker) != STATUS_OK)
-			log_error(&admission->daemon->log, "%s: there is no room for another worker", link->name);
-		return;
-	case WORKER_ALIAS_INVALID:
-		snprintf(text, sizeof(text), "%s: alias %.160s: %s", link->name, link->alias, why);
-		if (strcmp(text, admission->logged_alias) != 0)
-			log_warning(&admission->daemon->log, "%s", text);
-		memcpy(admission->logged_alias, text, sizeof(text));
-		break;
-	case WORKER_ALIAS_NONE:
-		break;
-	}
-	worker_registry_remove(admission->registry, WORKER_SOURCE_NETLINK, link->name);
-}
-
-static void link_gone(struct admission *admission, const struct worker_link *link)
-{
-	struct worker *worker = worker_registry_by_ifindex(admission->registry, link->ifindex);
-
-	if (worker != NULL)
-		worker_registry_set_ifindex(admission->registry, worker, 0);
-	worker_registry_remove(admission->registry, WORKER_SOURCE_NETLINK, link->name);
-	if (strcmp(link->name, host_of(admission)->device) == 0)
-		apply_check(admission->daemon); /* the VXLAN device itself */
-}
-
-static void link_told(void *context, const struct worker_link *link)
-{
-	struct admission *admission = context;
-	struct problems problems = {0};
-	struct worker *worker;
-
-	if (admission->basis == NULL || admission->daemon->classifier == NULL)
-		return; /* everything is read once there is a configuration */
-	if (link->gone) {
-		link_gone(admission, link);
-	} else {
-		worker = worker_registry_by_ifindex(admission->registry, link->ifindex);
-		if (worker != NULL && strcmp(worker->spec.interface, link->name) != 0)
-			worker_registry_set_ifindex(admission->registry, worker, 0); /* it was renamed */
-		else if (worker == NULL && name_is_claimed(admission, link->name) &&
-			 classifier_claim(admission->daemon->classifier, link->ifindex, link->name, &problems) !=
-				 STATUS_OK)
-			log_problems(&admission->daemon->log, LOG_LEVEL_ERROR, &problems);
-		if (host_of(admission)->flags & MODEL_NETLINK_ALIAS)
-			take_alias(admission, link);
-		worker = worker_registry_find(admission->registry, link->name);
-		if (worker != NULL)
-			worker_registry_set_ifindex(admission->registry, worker, link->ifindex);
-	}
-	problems_clear(&problems);
-	if (worker_registry_has_work(admission->registry))
-		admission_work(admission);
-}
-
-static void links_begin(void *context)
-{
-	struct admission *admission = context;
-
-	worker_registry_begin(admission->registry, WORKER_SOURCE_NETLINK);
-}
-
-/* Interfaces whose end nobody told of. */
-static void links_end(void *context)
-{
-	struct admission *admission = context;
-
-	worker_registry_end(admission->registry, WORKER_SOURCE_NETLINK);
-	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
-		struct worker *worker = worker_registry_at(admission->registry, i);
-
-		if (worker->ifindex != 0 && if_nametoindex(worker->spec.interface) != worker->ifindex)
-			worker_registry_set_ifindex(admission->registry, worker, 0);
-	}
-	admission_schedule(admission);
-}
-
-static const struct worker_links_handlers links_handlers = {.link = link_told, .begin = links_begin, .end = links_end};
-
 /* ---- the configuration ---- */
 
 static uint32_t place(void *context, const struct worker_spec *spec, char ret_why[WORKER_WHY_SIZE_BYTES])
@@ -523,13 +424,14 @@ void admission_set_basis(struct admission *admission, struct revision *basis)
 		revision_hold(basis);
 		revision_release(admission->basis);
 		admission->basis = basis;
+		admission_links_set_host(admission->links, host_of(admission));
 		if (another) {
 			vpc_finder_clear(&admission->wanted);
 			vpc_finder_set(&admission->wanted, basis->model);
 			worker_registry_place_all(admission->registry, place, admission);
 			take_file(admission);
 			gateways_set(admission);
-			worker_links_read(admission->links);
+			admission_links_read(admission->links);
 		}
 	}
 	if (!admission->settled) {
@@ -679,7 +581,7 @@ enum status admission_open(struct daemon *daemon, struct admission **ret_admissi
 	admission->daemon = daemon;
 	status = worker_registry_open(&admission->registry);
 	if (status == STATUS_OK)
-		status = worker_links_open(daemon->base, &links_handlers, admission, &admission->links, problems);
+		status = admission_links_open(daemon, admission, admission->registry, &admission->links, problems);
 	admission->due = event_new(daemon->base, -1, 0, admission_due, admission);
 	if (status == STATUS_OK && admission->due == NULL)
 		status = STATUS_NO_MEMORY;
@@ -704,7 +606,7 @@ void admission_close(struct admission *admission)
 		admission_gateway_close(admission->gateways[i]);
 	free(admission->asked.gateways);
 	admission_store_close(admission->store);
-	worker_links_close(admission->links);
+	admission_links_close(admission->links);
 	if (admission->due != NULL)
 		event_free(admission->due);
 	vpc_finder_clear(&admission->wanted);

@@ -57,8 +57,9 @@ bool admission_allows(const struct admission *admission, const struct worker *wo
 /* After a classifier_apply() that went well. */
 void admission_applied(struct admission *admission);
 
-/* Does what is to be done now. */
+/* Does what is to be done, now or soon. */
 void admission_work(struct admission *admission);
+void admission_schedule(struct admission *admission);
 /* Each second. */
 void admission_tick(struct admission *admission);
 

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/admission_links.h"
+
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/admission.h"
+#include "control/apply.h"
+#include "control/daemon.h"
+#include "control/worker_links.h"
+
+enum { LOGGED_ALIAS_SIZE_BYTES = 320 };
+
+struct admission_links {
+	struct daemon *daemon;
+	struct admission *admission;
+	struct worker_registry *registry;
+	struct worker_links *links;
+	const struct model_worker_host *host; /* NULL: not known yet */
+	char logged_alias[LOGGED_ALIAS_SIZE_BYTES];
+};
+
+static bool name_is_claimed(const struct admission_links *links, const char *name)
+{
+	const char *pattern = links->host->interfaces;
+
+	return pattern[0] != '\0' && strncmp(name, pattern, strlen(pattern) - 1) == 0;
+}
+
+static void take_alias(struct admission_links *links, const struct worker_link *link)
+{
+	struct worker_spec spec;
+	const char *why = "";
+	char text[LOGGED_ALIAS_SIZE_BYTES];
+	struct worker *worker;
+
+	switch (worker_alias_parse(link->name, link->alias, &spec, &why)) {
+	case WORKER_ALIAS_VALID:
+		if (worker_registry_put(links->registry, WORKER_SOURCE_NETLINK, &spec, 0, &worker) != STATUS_OK)
+			log_error(&links->daemon->log, "%s: there is no room for another worker", link->name);
+		return;
+	case WORKER_ALIAS_INVALID:
+		snprintf(text, sizeof(text), "%s: alias %.160s: %s", link->name, link->alias, why);
+		if (strcmp(text, links->logged_alias) != 0)
+			log_warning(&links->daemon->log, "%s", text);
+		memcpy(links->logged_alias, text, sizeof(text));
+		break;
+	case WORKER_ALIAS_NONE:
+		break;
+	}
+	worker_registry_remove(links->registry, WORKER_SOURCE_NETLINK, link->name);
+}
+
+static void link_gone(struct admission_links *links, const struct worker_link *link)
+{
+	struct worker *worker = worker_registry_by_ifindex(links->registry, link->ifindex);
+
+	if (worker != NULL)
+		worker_registry_set_ifindex(links->registry, worker, 0);
+	worker_registry_remove(links->registry, WORKER_SOURCE_NETLINK, link->name);
+	if (strcmp(link->name, links->host->device) == 0)
+		apply_check(links->daemon); /* the VXLAN device itself */
+}
+
+static void link_told(void *context, const struct worker_link *link)
+{
+	struct admission_links *links = context;
+	struct problems problems = {0};
+	struct worker *worker;
+
+	if (links->host == NULL || links->daemon->classifier == NULL)
+		return; /* everything is read once there is a configuration */
+	if (link->gone) {
+		link_gone(links, link);
+	} else {
+		worker = worker_registry_by_ifindex(links->registry, link->ifindex);
+		if (worker != NULL && strcmp(worker->spec.interface, link->name) != 0)
+			worker_registry_set_ifindex(links->registry, worker, 0); /* it was renamed */
+		else if (worker == NULL && name_is_claimed(links, link->name) &&
+			 classifier_claim(links->daemon->classifier, link->ifindex, link->name, &problems) != STATUS_OK)
+			log_problems(&links->daemon->log, LOG_LEVEL_ERROR, &problems);
+		if (links->host->flags & MODEL_NETLINK_ALIAS)
+			take_alias(links, link);
+		worker = worker_registry_find(links->registry, link->name);
+		if (worker != NULL)
+			worker_registry_set_ifindex(links->registry, worker, link->ifindex);
+	}
+	problems_clear(&problems);
+	if (worker_registry_has_work(links->registry))
+		admission_work(links->admission);
+}
+
+static void links_begin(void *context)
+{
+	struct admission_links *links = context;
+
+	worker_registry_begin(links->registry, WORKER_SOURCE_NETLINK);
+}
+
+/* Interfaces whose end nobody told of. */
+static void links_end(void *context)
+{
+	struct admission_links *links = context;
+
+	worker_registry_end(links->registry, WORKER_SOURCE_NETLINK);
+	for (size_t i = 0; i < worker_registry_count(links->registry); i++) {
+		struct worker *worker = worker_registry_at(links->registry, i);
+
+		if (worker->ifindex != 0 && if_nametoindex(worker->spec.interface) != worker->ifindex)
+			worker_registry_set_ifindex(links->registry, worker, 0);
+	}
+	admission_schedule(links->admission);
+}
+
+static const struct worker_links_handlers handlers = {.link = link_told, .begin = links_begin, .end = links_end};
+
+enum status admission_links_open(struct daemon *daemon, struct admission *admission, struct worker_registry *registry,
+	struct admission_links **ret_links, struct problems *problems)
+{
+	struct admission_links *links = calloc(1, sizeof(*links));
+	enum status status;
+
+	if (links == NULL)
+		return STATUS_NO_MEMORY;
+	links->daemon = daemon;
+	links->admission = admission;
+	links->registry = registry;
+	status = worker_links_open(daemon->base, &handlers, links, &links->links, problems);
+	if (status != STATUS_OK) {
+		free(links);
+		return status;
+	}
+	*ret_links = links;
+	return STATUS_OK;
+}
+
+void admission_links_close(struct admission_links *links)
+{
+	if (links == NULL)
+		return;
+	worker_links_close(links->links);
+	free(links);
+}
+
+void admission_links_set_host(struct admission_links *links, const struct model_worker_host *host)
+{
+	links->host = host;
+}
+
+void admission_links_read(struct admission_links *links)
+{
+	worker_links_read(links->links);
+}
