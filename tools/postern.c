@@ -6,25 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "control/model.h"
-#include "control/plan.h"
 #include "control/status.h"
 #include "control/version.h"
 #include "tools/postern_apply.h"
 #include "tools/postern_client.h"
+#include "tools/postern_config.h"
 #include "tools/postern_drain.h"
 #include "tools/postern_gateway.h"
 #include "tools/postern_monitor.h"
 #include "tools/postern_show.h"
-#include "tools/postern_sign.h"
 #include "tools/postern_usage.h"
 #include "tools/postern_worker.h"
-
-#define CONFIG_USAGE "config check FILE.yaml | config show | config sign KEY FILE... | config verify KEY FILE..."
 
 enum { PATH_SIZE_BYTES = 1024, OPERANDS_ANY = -1, WATCH_INTERVAL_MAX_S = 3600 };
 
@@ -52,21 +47,6 @@ struct command {
 
 /* ---- helpers ---- */
 
-/* Prints posternd's error, and gives the exit code for it. */
-static int answer_failed(const struct client_answer *answer)
-{
-	json_t *json = json_loads(answer->body, 0, NULL);
-	const char *error = json_string_value(json_object_get(json, "error"));
-
-	if (error != NULL)
-		fprintf(stderr, "postern: %s\n", error);
-	else
-		fprintf(stderr, "postern: posternd answered with HTTP status %d: is it of another version?\n",
-			answer->code);
-	json_decref(json);
-	return answer->code == 400 ? EXIT_CODE_USAGE : EXIT_CODE_FAILED;
-}
-
 typedef void show_fn(const json_t *answer, FILE *stream);
 
 /* `ret_json`, when wanted, belongs to the caller. */
@@ -78,7 +58,7 @@ static int ask_and_show(const struct arguments *arguments, const char *path, sho
 	if (!client_ask(arguments->run_dir, "GET", path, &answer))
 		return EXIT_CODE_UNREACHABLE;
 	if (answer.code != 200) {
-		int code = answer_failed(&answer);
+		int code = client_failed(&answer);
 
 		free(answer.body);
 		return code;
@@ -99,14 +79,6 @@ static int ask_and_show(const struct arguments *arguments, const char *path, sho
 	else
 		json_decref(json);
 	return EXIT_CODE_OK;
-}
-
-static void print_problems(const struct problems *problems)
-{
-	for (size_t i = 0; i < problems->count; i++)
-		fprintf(stderr, "%s\n", problems->lines[i]);
-	if (problems->dropped_count > 0)
-		fprintf(stderr, "and %zu more\n", problems->dropped_count);
 }
 
 /* ---- commands ---- */
@@ -199,145 +171,14 @@ static int command_who(const struct arguments *arguments)
 	return ask_and_show(arguments, path, show_who, NULL);
 }
 
-/* What posternd wants now, and where each part of it comes from. */
-static int config_show(const struct arguments *arguments)
-{
-	struct client_answer answer;
-	int code = EXIT_CODE_OK;
-
-	if (!client_ask(arguments->run_dir, "GET", "/v1/config?sources=1", &answer))
-		return EXIT_CODE_UNREACHABLE;
-	if (answer.code == 404) {
-		fprintf(stderr, "postern: posternd has no valid configuration; `postern status` tells why\n");
-		code = EXIT_CODE_FAILED;
-	} else if (answer.code != 200) {
-		code = answer_failed(&answer);
-	} else {
-		fwrite(answer.body, 1, answer.body_bytes, stdout);
-	}
-	free(answer.body);
-	return code;
-}
-
 static int command_config(const struct arguments *arguments)
 {
-	struct problems problems = {0}, warnings = {0};
-	struct model *model;
-	const char *file = arguments->operands[1];
-
-	if (arguments->operand_count == 1 && strcmp(arguments->operands[0], "show") == 0)
-		return config_show(arguments);
-	if (arguments->operand_count >= 3 && strcmp(arguments->operands[0], "sign") == 0)
-		return sign_files(arguments->operands[1], arguments->operands + 2, arguments->operand_count - 2);
-	if (arguments->operand_count >= 3 && strcmp(arguments->operands[0], "verify") == 0)
-		return verify_files(arguments->operands[1], arguments->operands + 2, arguments->operand_count - 2);
-	if (arguments->operand_count != 2 || strcmp(arguments->operands[0], "check") != 0) {
-		return usage_wrong(CONFIG_USAGE);
-	}
-	if (config_load(file, &model, &problems, &warnings) != STATUS_OK) {
-		print_problems(&problems);
-		problems_clear(&problems);
-		problems_clear(&warnings);
-		return EXIT_CODE_INVALID;
-	}
-	for (size_t i = 0; i < warnings.count; i++)
-		fprintf(stderr, "warning: %s\n", warnings.lines[i]);
-	printf("%s: valid: %zu workspaces, %zu workers on this host\n", file, model->workspace_count,
-		model->worker_host.worker_count);
-	problems_clear(&warnings);
-	model_free(model);
-	return EXIT_CODE_OK;
-}
-
-/* What posternd wants now; NULL in `ret_model`: it wants nothing yet. */
-static int running_model(const struct arguments *arguments, struct model **ret_model)
-{
-	struct problems problems = {0}, warnings = {0};
-	struct client_answer answer;
-	char path[64];
-	int code = EXIT_CODE_OK, fd;
-
-	if (!client_ask(arguments->run_dir, "GET", "/v1/config", &answer))
-		return EXIT_CODE_UNREACHABLE;
-	*ret_model = NULL;
-	if (answer.code == 404) {
-		free(answer.body);
-		return EXIT_CODE_OK;
-	}
-	fd = memfd_create("postern-plan", MFD_CLOEXEC);
-	if (answer.code != 200 || fd < 0 || write(fd, answer.body, answer.body_bytes) != (ssize_t)answer.body_bytes) {
-		code = answer_failed(&answer);
-	} else {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		if (config_load(path, ret_model, &problems, &warnings) != STATUS_OK) {
-			print_problems(&problems);
-			code = EXIT_CODE_FAILED;
-		}
-	}
-	if (fd >= 0)
-		close(fd);
-	free(answer.body);
-	problems_clear(&problems);
-	problems_clear(&warnings);
-	return code;
-}
-
-static void print_plan(const struct arguments *arguments, const struct plan *plan)
-{
-	static const char *const kinds[] = {[PLAN_ADD] = "add", [PLAN_REMOVE] = "remove", [PLAN_CHANGE] = "change"};
-	json_t *changes;
-	json_t *json;
-
-	if (!arguments->json) {
-		for (size_t i = 0; i < plan->count; i++)
-			printf("%s\n", plan->changes[i].text);
-		if (plan->count == 0)
-			printf("nothing would change\n");
-		if (plan->needs_restart)
-			printf("some of this takes a restart of postern-dataplane\n");
-		return;
-	}
-	changes = json_array();
-	for (size_t i = 0; i < plan->count; i++)
-		json_array_append_new(
-			changes, json_pack("{s:s, s:s, s:b}", "kind", kinds[plan->changes[i].kind], "text",
-					 plan->changes[i].text, "needs_restart", plan->changes[i].needs_restart));
-	json = json_pack("{s:o, s:b}", "changes", changes, "needs_restart", plan->needs_restart);
-	json_dumpf(json, stdout, JSON_INDENT(2));
-	fputc('\n', stdout);
-	json_decref(json);
+	return postern_config(arguments->run_dir, arguments->operand_count, arguments->operands);
 }
 
 static int command_plan(const struct arguments *arguments)
 {
-	struct problems problems = {0}, warnings = {0};
-	struct model *old = NULL, *new;
-	struct plan plan;
-	int code;
-
-	if (config_load(arguments->operands[0], &new, &problems, &warnings) != STATUS_OK) {
-		print_problems(&problems);
-		problems_clear(&problems);
-		problems_clear(&warnings);
-		return EXIT_CODE_INVALID;
-	}
-	problems_clear(&warnings);
-	code = running_model(arguments, &old);
-	if (code == EXIT_CODE_OK && !drain_overlay(arguments->run_dir, new))
-		code = EXIT_CODE_FAILED;
-	if (code == EXIT_CODE_OK) {
-		if (plan_make(old, new, &plan) == STATUS_OK) {
-			print_plan(arguments, &plan);
-			plan_clear(&plan);
-		} else {
-			fprintf(stderr, "postern: plan: out of memory\n");
-			code = EXIT_CODE_FAILED;
-		}
-	}
-	if (old != NULL)
-		model_free(old);
-	model_free(new);
-	return code;
+	return postern_plan(arguments->run_dir, arguments->json, arguments->operands[0]);
 }
 
 static int command_reload(const struct arguments *arguments)
@@ -353,7 +194,7 @@ static int command_reload(const struct arguments *arguments)
 	if (arguments->json)
 		fputs(answer.body, stdout);
 	if (json == NULL || (answer.code != 200 && answer.code != 422)) {
-		code = answer_failed(&answer);
+		code = client_failed(&answer);
 	} else if (answer.code == 422) {
 		code = EXIT_CODE_INVALID;
 		for (size_t i = 0; i < json_array_size(errors); i++)
@@ -442,7 +283,7 @@ static const struct command commands[] = {
 		command_drops},
 	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--limit N] [--json]",
 		"who uses this egress IP and port now", 1, command_who},
-	{"config", CONFIG_USAGE,
+	{"config", POSTERN_CONFIG_USAGE,
 		"validate a configuration, exit 4 when there is an error; print the one in use with its sources;\n"
 		"        sign files for posternd --config-key, or verify that",
 		OPERANDS_ANY, command_config},

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "control/api.h"
+#include "control/status.h"
 
 enum { READ_SIZE_BYTES = 64 * 1024, REQUEST_SIZE_BYTES = 2048 };
 
@@ -132,6 +134,20 @@ bool client_ask_with_body(const char *run_dir, const char *method, const char *p
 	memmove(text, body, ret_answer->body_bytes + 1);
 	ret_answer->body = text;
 	return true;
+}
+
+int client_failed(const struct client_answer *answer)
+{
+	json_t *json = json_loads(answer->body, 0, NULL);
+	const char *error = json_string_value(json_object_get(json, "error"));
+
+	if (error != NULL)
+		fprintf(stderr, "postern: %s\n", error);
+	else
+		fprintf(stderr, "postern: posternd answered with HTTP status %d: is it of another version?\n",
+			answer->code);
+	json_decref(json);
+	return answer->code == 400 ? EXIT_CODE_USAGE : EXIT_CODE_FAILED;
 }
 
 bool client_add_parameter(char *path, size_t size_bytes, const char *name, const char *value)

@@ -23,6 +23,9 @@ bool client_ask(const char *run_dir, const char *method, const char *path, struc
 bool client_ask_with_body(
 	const char *run_dir, const char *method, const char *path, const char *body, struct client_answer *ret_answer);
 
+/* Prints posternd's error; the exit code for it. */
+int client_failed(const struct client_answer *answer);
+
 /* Appends `name=value` to a path, escaped. The path begins without a query. False when it does not fit. */
 bool client_add_parameter(char *path, size_t size_bytes, const char *name, const char *value);
 
