@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/file.h"
+
 enum { CHECKSUM_DIGITS = 8 };
 
 struct journal {
@@ -198,22 +200,7 @@ void journal_add(struct journal *journal, const char *record)
 	journal->pending_count++;
 }
 
-static bool write_all(int fd, const char *bytes, size_t length_bytes)
-{
-	while (length_bytes > 0) {
-		ssize_t written = write(fd, bytes, length_bytes);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return false;
-		bytes += written;
-		length_bytes -= (size_t)written;
-	}
-	return true;
-}
-
-/* As state_replace(): the old content or the new one, whatever happens. */
+/* As file_replace(); but the new file stays open, and is the journal as soon as it has the name. */
 static bool journal_replace(struct journal *journal)
 {
 	int fd = open(journal->temporary_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -222,9 +209,13 @@ static bool journal_replace(struct journal *journal)
 
 	if (fd < 0)
 		return false;
-	if (!write_all(fd, journal->pending, journal->pending_bytes) || fsync(fd) != 0 ||
+	if (!file_write_all(fd, journal->pending, journal->pending_bytes) || fsync(fd) != 0 ||
 		rename(journal->temporary_path, journal->path) != 0) {
+		int error = errno;
+
 		close(fd);
+		unlink(journal->temporary_path);
+		errno = error;
 		return false;
 	}
 	if (journal->fd >= 0)
@@ -244,7 +235,7 @@ static bool journal_replace(struct journal *journal)
 static bool journal_append(struct journal *journal)
 {
 	if (ftruncate(journal->fd, (off_t)journal->good_bytes) != 0 ||
-		!write_all(journal->fd, journal->pending, journal->pending_bytes) || fdatasync(journal->fd) != 0)
+		!file_write_all(journal->fd, journal->pending, journal->pending_bytes) || fdatasync(journal->fd) != 0)
 		return false;
 	journal->good_bytes += journal->pending_bytes;
 	journal->record_count += journal->pending_count;

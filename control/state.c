@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bpf/maps.h"
+#include "control/file.h"
 #include "control/scalar.h"
 #include "control/shared_pool_file.h"
 #include "dataplane/contract/run_dir.h"
@@ -46,48 +47,10 @@ static const char indexes_name[] = "workspace-indexes.json";
 static const char shared_pool_name[] = "shared-pool.json";
 static const char gateways_down_name[] = "gateways-down";
 
-static bool write_all(int fd, const char *bytes, size_t length_bytes)
-{
-	while (length_bytes > 0) {
-		ssize_t written = write(fd, bytes, length_bytes);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return false;
-		bytes += written;
-		length_bytes -= (size_t)written;
-	}
-	return true;
-}
-
-/* Afterwards the file has either its old content or the new one, also after a crash at any instant. */
-static bool replace_file(int directory_fd, const char *name, const char *text, size_t length_bytes)
-{
-	char temporary_name[NAME_MAX + 1];
-	bool written;
-	int fd;
-
-	snprintf(temporary_name, sizeof(temporary_name), ".%s.new", name);
-	fd = openat(directory_fd, temporary_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return false;
-	written = write_all(fd, text, length_bytes) && fsync(fd) == 0;
-	if (close(fd) != 0 || !written) {
-		int error = errno;
-
-		/* What a full disk holds of it is of no use to anybody. */
-		unlinkat(directory_fd, temporary_name, 0);
-		errno = error;
-		return false;
-	}
-	return renameat(directory_fd, temporary_name, directory_fd, name) == 0 && fsync(directory_fd) == 0;
-}
-
 static enum status state_replace(
 	struct state *state, const char *name, const char *text, size_t length_bytes, struct problems *problems)
 {
-	if (replace_file(state->directory_fd, name, text, length_bytes))
+	if (file_replace(state->directory_fd, name, text, length_bytes))
 		return STATUS_OK;
 	problems_add(problems, "%s/%s: can not be written: %s: free space there, or choose another --run-dir",
 		state->path, name, strerror(errno));
@@ -267,7 +230,7 @@ enum status state_save_api_fragment(struct state *state, const char *name, const
 		fsync(state->directory_fd);
 	directory_fd = openat(state->directory_fd, api_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (text != NULL)
-		done = directory_fd >= 0 && replace_file(directory_fd, name, text, strlen(text));
+		done = directory_fd >= 0 && file_replace(directory_fd, name, text, strlen(text));
 	else
 		done = directory_fd >= 0 && (unlinkat(directory_fd, name, 0) == 0 || errno == ENOENT) &&
 		       fsync(directory_fd) == 0;
