@@ -21,18 +21,6 @@ enum {
 	PROTOCOL_UDP = 17,
 };
 
-static const char *const labels[WORKER_DROP_COUNT] = {
-#define DROP_LABEL(name, label, text) label,
-	WORKER_DROPS(DROP_LABEL)
-#undef DROP_LABEL
-};
-
-static const char *const texts[WORKER_DROP_COUNT] = {
-#define DROP_TEXT(name, label, text) text,
-	WORKER_DROPS(DROP_TEXT)
-#undef DROP_TEXT
-};
-
 static unsigned get16(const uint8_t *at)
 {
 	return (unsigned)at[0] << 8 | at[1];
@@ -78,9 +66,10 @@ static json_t *sample_json(const struct drop_sample *sample, const char *workspa
 
 	if_indextoname(sample->ifindex, interface);
 	json = json_pack("{s:f, s:s, s:s, s:s, s:s, s:i, s:i, s:o}", "unix_seconds", now_unix_s - age_s, "reason",
-		known ? labels[sample->reason] : "unknown", "text", known ? texts[sample->reason] : "", "workspace",
-		workspace, "interface", interface, "vni", (int)sample->vni, "length_bytes", (int)sample->length_bytes,
-		"bytes", bytes_json(sample->bytes, captured));
+		known ? classifier_drop_label(sample->reason) : "unknown", "text",
+		known ? classifier_drop_text(sample->reason) : "", "workspace", workspace, "interface", interface,
+		"vni", (int)sample->vni, "length_bytes", (int)sample->length_bytes, "bytes",
+		bytes_json(sample->bytes, captured));
 	if (captured >= ETHERNET_BYTES) {
 		json_object_set_new(json, "destination_mac", mac_json(sample->bytes));
 		json_object_set_new(json, "source_mac", mac_json(sample->bytes + 6));

@@ -296,24 +296,15 @@ static json_t *top_drops_json(const struct daemon *daemon)
 
 static json_t *classifier_drops_json(struct daemon *daemon)
 {
-	static const char *const labels[WORKER_DROP_COUNT] = {
-#define DROP_LABEL(name, label, text) label,
-		WORKER_DROPS(DROP_LABEL)
-#undef DROP_LABEL
-	};
-	static const char *const texts[WORKER_DROP_COUNT] = {
-#define DROP_TEXT(name, label, text) text,
-		WORKER_DROPS(DROP_TEXT)
-#undef DROP_TEXT
-	};
 	struct classifier_counters counters;
 	json_t *array = json_array();
 
 	if (daemon->classifier == NULL || classifier_read(daemon->classifier, &counters) != STATUS_OK)
 		return array;
 	for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++)
-		json_array_append_new(array, json_pack("{s:s, s:o, s:s}", "reason", labels[reason], "packets",
-						     count_json(counters.drops[reason]), "text", texts[reason]));
+		json_array_append_new(
+			array, json_pack("{s:s, s:o, s:s}", "reason", classifier_drop_label(reason), "packets",
+				       count_json(counters.drops[reason]), "text", classifier_drop_text(reason)));
 	return array;
 }
 

@@ -126,16 +126,12 @@ static void serve_list(struct daemon *daemon, struct api_request *request)
 
 static json_t *drops_json(const struct worker_traffic *traffic)
 {
-	static const char *const labels[WORKER_DROP_COUNT] = {
-#define DROP_LABEL(name, label, text) label,
-		WORKER_DROPS(DROP_LABEL)
-#undef DROP_LABEL
-	};
 	json_t *drops = json_object();
 
 	for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++) {
 		if (traffic->drops[reason] != 0)
-			json_object_set_new(drops, labels[reason], json_integer((json_int_t)traffic->drops[reason]));
+			json_object_set_new(
+				drops, classifier_drop_label(reason), json_integer((json_int_t)traffic->drops[reason]));
 	}
 	return drops;
 }

@@ -110,6 +110,10 @@ struct classifier_counters {
 	uint64_t drops[WORKER_DROP_COUNT];
 };
 
+/* Of an enum worker_drop, below WORKER_DROP_COUNT: for metrics and JSON; in words. */
+const char *classifier_drop_label(unsigned reason);
+const char *classifier_drop_text(unsigned reason);
+
 enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters);
 enum status classifier_read_workspace(
 	struct classifier *classifier, uint32_t workspace_index, struct workspace_traffic *ret_traffic);

@@ -12,6 +12,28 @@
 
 static_assert(sizeof(struct classifier_counters) == WORKER_DROP_COUNT * sizeof(__u64), "value of workspace_drops");
 
+const char *classifier_drop_label(unsigned reason)
+{
+	static const char *const labels[WORKER_DROP_COUNT] = {
+#define DROP_LABEL(name, label, text) label,
+		WORKER_DROPS(DROP_LABEL)
+#undef DROP_LABEL
+	};
+
+	return labels[reason];
+}
+
+const char *classifier_drop_text(unsigned reason)
+{
+	static const char *const texts[WORKER_DROP_COUNT] = {
+#define DROP_TEXT(name, label, text) text,
+		WORKER_DROPS(DROP_TEXT)
+#undef DROP_TEXT
+	};
+
+	return texts[reason];
+}
+
 enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters)
 {
 	int map_fd = bpf_map__fd(classifier->bpf->maps.worker_drops);

@@ -277,11 +277,6 @@ static void write_workspaces(const struct workspaces_view *view, struct metrics_
 /* Only what has happened: most workspaces never see most reasons. */
 static void write_workspace_drops(struct daemon *daemon, const struct workspaces_view *view, struct metrics_text *text)
 {
-	static const char *const reasons[WORKER_DROP_COUNT] = {
-#define DROP_LABEL(name, label, text) label,
-		WORKER_DROPS(DROP_LABEL)
-#undef DROP_LABEL
-	};
 	char escaped[2 * ID_SIZE_BYTES], labels[LABELS_SIZE_BYTES];
 
 	metrics_family(text, "postern_classifier_workspace_drops_total", "counter",
@@ -298,7 +293,8 @@ static void write_workspace_drops(struct daemon *daemon, const struct workspaces
 		for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++) {
 			if (counters.drops[reason] == 0)
 				continue;
-			snprintf(labels, sizeof(labels), "workspace=\"%s\",reason=\"%s\"", escaped, reasons[reason]);
+			snprintf(labels, sizeof(labels), "workspace=\"%s\",reason=\"%s\"", escaped,
+				classifier_drop_label(reason));
 			metrics_sample(
 				text, "postern_classifier_workspace_drops_total", labels, counters.drops[reason]);
 		}
@@ -321,11 +317,6 @@ static void write_gateways(const struct daemon *daemon, struct metrics_text *tex
 
 static void write_classifier(struct daemon *daemon, const struct workspaces_view *view, struct metrics_text *text)
 {
-	static const char *const drop_labels[WORKER_DROP_COUNT] = {
-#define DROP_LABEL(name, label, text) "reason=\"" label "\"",
-		WORKER_DROPS(DROP_LABEL)
-#undef DROP_LABEL
-	};
 	struct classifier_counters counters = {0};
 	struct admission_totals totals;
 	char escaped[2 * ID_SIZE_BYTES], labels[LABELS_SIZE_BYTES];
@@ -336,8 +327,10 @@ static void write_classifier(struct daemon *daemon, const struct workspaces_view
 		memset(&counters, 0, sizeof(counters));
 	metrics_family(
 		text, "postern_classifier_drops_total", "counter", "Packets dropped on this worker host, by reason.");
-	for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++)
-		metrics_sample(text, "postern_classifier_drops_total", drop_labels[reason], counters.drops[reason]);
+	for (unsigned reason = 0; reason < WORKER_DROP_COUNT; reason++) {
+		snprintf(labels, sizeof(labels), "reason=\"%s\"", classifier_drop_label(reason));
+		metrics_sample(text, "postern_classifier_drops_total", labels, counters.drops[reason]);
+	}
 	write_workspace_drops(daemon, view, text);
 	write_gateways(daemon, text);
 	admission_count(daemon->admission, &totals);
