@@ -10,6 +10,7 @@
 #include "control/api_status.h"
 #include "control/api_wait.h"
 #include "control/daemon.h"
+#include "control/registration_rules.h"
 #include "control/registrations.h"
 #include "control/scalar.h"
 
@@ -92,23 +93,6 @@ static bool list_is_valid(const json_t *list, size_t size)
 	return true;
 }
 
-/* Why the worker can not be let through; NULL: it can. The policy would leave it out in silence. */
-static const char *why_not(const struct revision *desired, const struct model_registered_worker *worker)
-{
-	const struct model_workspace *workspace = revision_workspace_of_vni(desired, worker->vni);
-
-	for (size_t i = 0; workspace != NULL && i < workspace->vpc_count; i++) {
-		const struct model_vpc *vpc = &workspace->vpcs[i];
-
-		for (size_t j = 0; vpc->vni == worker->vni && j < vpc->cidr_count; j++) {
-			if ((worker->address & scalar_prefix_mask(vpc->cidrs[j].prefix_length_bits)) ==
-				vpc->cidrs[j].address)
-				return NULL;
-		}
-	}
-	return workspace == NULL ? "the gateway has no VPC with this VNI" : "the address is outside of the VPC";
-}
-
 static void refuse(json_t *refused, const struct model_registered_worker *worker, const char *why)
 {
 	json_t *one = json_array();
@@ -127,22 +111,12 @@ static void apply_adds(struct daemon *daemon, uint32_t vtep, const json_t *adds,
 	json_array_foreach((json_t *)adds, i, one)
 	{
 		struct model_registered_worker worker = {.vtep = vtep};
-		char owner_text[SCALAR_SIZE_BYTES], why[128];
-		uint32_t owner = 0;
-		const char *no_place;
+		char why[REGISTRATION_WHY_SIZE_BYTES];
 
 		worker_read(one, 3, &worker);
-		no_place = why_not(daemon->config.desired, &worker);
-		if (no_place != NULL) {
-			refuse(refused, &worker, no_place);
-		} else if (registrations_put(daemon->registrations, &worker, sync, &owner) != STATUS_OK) {
-			scalar_format_ipv4(owner, owner_text);
-			snprintf(why, sizeof(why),
-				owner != 0 ? "host %s has a worker with this address"
-					   : "the gateway has no room for it",
-				owner_text);
+		if (!registration_take(daemon->registrations, daemon->config.desired, &worker, sync,
+			    &daemon->registration_refusals, why))
 			refuse(refused, &worker, why);
-		}
 	}
 }
 

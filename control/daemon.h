@@ -23,6 +23,7 @@
 #include "control/drop_monitor.h"
 #include "control/listeners.h"
 #include "control/log.h"
+#include "control/registration_rules.h"
 #include "control/revision.h"
 #include "control/sessions_view.h"
 #include "control/status.h"
@@ -146,7 +147,8 @@ struct daemon {
 	struct admission *admission;		   /* the workers of this host */
 	TAILQ_HEAD(, api_request) workers_waiting; /* control/api_workers.c: until their worker is open */
 	struct registrations *registrations;	   /* read at start; kept while this machine is no gateway */
-	TAILQ_HEAD(, api_request) hosts_changing;  /* control/api_hosts.c: for the next compilation */
+	struct registration_refusals registration_refusals;
+	TAILQ_HEAD(, api_request) hosts_changing; /* control/api_hosts.c: for the next compilation */
 	struct event *hosts_due;
 
 	struct daemon_config config;

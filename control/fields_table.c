@@ -134,6 +134,19 @@ SECTION(announce_section, "gateway.announce", announce_fields, struct model_anno
 	"FRR "
 	"to redistribute. The routes go when the gateway does not serve.");
 
+static const struct field registration_fields[] = {
+	{.key = "per_host",
+		.type = FIELD_COUNT,
+		RANGE(1, WORKER_COUNT_MAX),
+		.default_text = "16Ki",
+		VALUE(struct model_gateway, registered_per_host_max),
+		.doc = "Workers that one worker host may have registered."},
+};
+SECTION(registrations_section, "gateway.registrations", registration_fields, struct model_gateway, FIELD_NOWHERE,
+	"How much of the gateway worker hosts may take by worker_host.admission. Who is registered stays when a limit "
+	"is "
+	"lowered; more are refused.");
+
 static const struct field gateway_fields[] = {
 	{.key = "inside", MAP_INLINE(inside_section), .doc = "The inside port."},
 	{.key = "outside", MAP_INLINE(outside_section), .doc = "The outside port."},
@@ -143,6 +156,10 @@ static const struct field gateway_fields[] = {
 		.default_text = "deny",
 		VALUE(struct model_gateway, hairpin),
 		.doc = "Whether a workspace may reach another one's egress IP; allowed, it goes through both NATs."},
+	{.key = "registrations",
+		MAP_INLINE(registrations_section),
+		.default_text = "",
+		.doc = "What worker hosts may register."},
 	{.key = "announce",
 		.type = FIELD_MAP,
 		.section = &announce_section,
@@ -375,6 +392,13 @@ static const struct field limit_fields[] = {
 		.default_text = "0",
 		VALUE(struct model_workspace, limits.fragments_held),
 		.doc = "Fragments that wait for the first one of their packet; 0 means 64."},
+	{.key = "workers",
+		.type = FIELD_COUNT,
+		RANGE(0, WORKER_COUNT_MAX),
+		.default_text = "16Ki",
+		VALUE(struct model_workspace, worker_count_max),
+		.doc = "Workers of the workspace that worker hosts may register with a gateway; those that its VPCs "
+		       "list are not counted."},
 	{.key = "worker", MAP_INLINE(worker_limits_section), .default_text = "", .doc = "The limits of each worker."},
 };
 SECTION(limits_section, "workspaces[].limits", limit_fields, struct model_workspace, FIELD_NOWHERE,

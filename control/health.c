@@ -9,6 +9,7 @@
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/gateways.h"
+#include "control/registration_rules.h"
 #include "control/rib.h"
 
 enum { HEARTBEAT_MAX_S = 5 };
@@ -115,6 +116,14 @@ static void check_gateway(const struct daemon *daemon, struct problems *reasons)
 	check_ports(daemon, reasons);
 }
 
+static void check_registrations(const struct daemon *daemon, struct problems *reasons)
+{
+	const char *why = registration_limited(&daemon->registration_refusals, daemon_monotonic_ns());
+
+	if (why != NULL)
+		problems_add(reasons, "workers are refused: %s", why);
+}
+
 static void check_guard(const struct daemon *daemon, struct problems *reasons)
 {
 	struct counters_total total;
@@ -196,6 +205,8 @@ void health_check(const struct daemon *daemon, struct health *ret_health)
 	health.ready = daemon->config.desired != NULL && serving.count == 0 && health.reasons.count == before;
 	problems_clear(&serving);
 	check_guard(daemon, &health.reasons);
+	if (daemon_gateway(daemon) != NULL)
+		check_registrations(daemon, &health.reasons);
 	apply_announce_health(daemon, &health.reasons);
 	take_all(&health.reasons, &daemon->listeners.problems);
 	take_all(&health.reasons, &daemon->watch_problems);

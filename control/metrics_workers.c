@@ -9,6 +9,7 @@
 #include "control/admission_gateway.h"
 #include "control/daemon.h"
 #include "control/metrics_text.h"
+#include "control/registration_rules.h"
 #include "control/registrations.h"
 #include "control/scalar.h"
 
@@ -63,6 +64,23 @@ static void write_ready(const struct daemon *daemon, struct metrics_text *text)
 	}
 	metrics_sample_real(text, "postern_worker_ready_seconds_sum", NULL, ready->sum_s);
 	metrics_sample(text, "postern_worker_ready_seconds_count", NULL, ready->count);
+}
+
+static void write_registrations(const struct daemon *daemon, struct metrics_text *text)
+{
+	const struct model_registered_worker *workers;
+	char labels[LABELS_SIZE_BYTES];
+
+	metrics_family(text, "postern_registered_workers", "gauge",
+		"Workers that worker hosts have registered with this gateway.");
+	metrics_sample(text, "postern_registered_workers", NULL, registrations_all(daemon->registrations, &workers));
+	metrics_family(text, "postern_registrations_refused_total", "counter",
+		"Attempts of worker hosts to register a worker that were refused.");
+	for (unsigned refusal = 0; refusal < REGISTRATION_REFUSAL_COUNT; refusal++) {
+		snprintf(labels, sizeof(labels), "reason=\"%s\"", registration_refusal_label(refusal));
+		metrics_sample(text, "postern_registrations_refused_total", labels,
+			daemon->registration_refusals.counts[refusal]);
+	}
 }
 
 /* ---- each worker ---- */
@@ -123,14 +141,8 @@ static void write_each(struct daemon *daemon, struct metrics_text *text)
 
 void metrics_workers_write(struct daemon *daemon, struct metrics_text *text)
 {
-	if (daemon_gateway(daemon) != NULL) {
-		const struct model_registered_worker *workers;
-
-		metrics_family(text, "postern_registered_workers", "gauge",
-			"Workers that worker hosts have registered with this gateway.");
-		metrics_sample(
-			text, "postern_registered_workers", NULL, registrations_all(daemon->registrations, &workers));
-	}
+	if (daemon_gateway(daemon) != NULL)
+		write_registrations(daemon, text);
 	if (daemon_worker_host(daemon) == NULL)
 		return;
 	write_states(daemon, text);

@@ -83,7 +83,8 @@ struct model_workspace {
 	struct policy_timers timers;
 	struct policy_limits limits;
 	struct model_worker_rates worker_rates;
-	uint8_t dscp; /* 0..63 or MODEL_DSCP_KEEP */
+	uint32_t worker_count_max; /* that hosts may register; 0: no limit */
+	uint8_t dscp;		   /* 0..63 or MODEL_DSCP_KEEP */
 	struct policy_rule *rules;
 	size_t rule_count;
 	struct model_source source;
@@ -110,6 +111,7 @@ struct model_gateway {
 	size_t trusted_vtep_count;
 	uint32_t hairpin; /* enum policy_hairpin */
 	struct model_announce announce;
+	uint32_t registered_per_host_max; /* workers that one host may register */
 };
 
 struct model_worker {

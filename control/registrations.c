@@ -10,14 +10,25 @@
 
 #include "control/journal.h"
 
-enum { BUCKET_COUNT = 65536, NAME_SIZE_BYTES = 33, RECORD_SIZE_BYTES = 128, SUPERSEDED_MIN = 4096 };
+enum {
+	BUCKET_COUNT = 65536,
+	TALLY_BUCKET_COUNT = 4096,
+	NAME_SIZE_BYTES = 33,
+	RECORD_SIZE_BYTES = 128,
+	SUPERSEDED_MIN = 4096
+};
 
 static const char journal_name[] = "registrations.journal";
 
-struct host {
-	uint32_t vtep;
+/* How many a host or a VPC has; kept when that is none. */
+struct tally {
+	uint32_t key;
 	size_t count;
-	struct host *next;
+	struct tally *next;
+};
+
+struct tallies {
+	struct tally *buckets[TALLY_BUCKET_COUNT];
 };
 
 struct registrations {
@@ -27,23 +38,28 @@ struct registrations {
 	uint32_t *next; /* in the bucket; index + 1; 0: the end */
 	size_t count, capacity;
 	uint32_t buckets[BUCKET_COUNT];
-	struct host *hosts;
+	struct tallies of_hosts, of_vpcs; /* by VTEP, by VNI */
 	uint64_t version, last_incarnation;
 	char name[NAME_SIZE_BYTES];
 	bool changed; /* since the last commit */
 };
 
-static uint32_t *bucket_of(struct registrations *registrations, uint32_t vni, uint32_t address)
+static const uint32_t *bucket_at(const struct registrations *registrations, uint32_t vni, uint32_t address)
 {
 	uint64_t hash = ((uint64_t)vni << 32 | address) * 0x9e3779b97f4a7c15u;
 
 	return &registrations->buckets[hash >> 48];
 }
 
-/* Its index, or `count`. */
-static size_t find(struct registrations *registrations, uint32_t vni, uint32_t address)
+static uint32_t *bucket_of(struct registrations *registrations, uint32_t vni, uint32_t address)
 {
-	for (uint32_t at = *bucket_of(registrations, vni, address); at != 0; at = registrations->next[at - 1]) {
+	return (uint32_t *)bucket_at(registrations, vni, address);
+}
+
+/* Its index, or `count`. */
+static size_t find(const struct registrations *registrations, uint32_t vni, uint32_t address)
+{
+	for (uint32_t at = *bucket_at(registrations, vni, address); at != 0; at = registrations->next[at - 1]) {
 		const struct model_registered_worker *worker = &registrations->workers[at - 1];
 
 		if (worker->vni == vni && worker->address == address)
@@ -62,21 +78,52 @@ static uint32_t *link_to(struct registrations *registrations, size_t index)
 	return link;
 }
 
-static struct host *host_of(struct registrations *registrations, uint32_t vtep)
+static unsigned tally_bucket(uint32_t key)
 {
-	struct host *host = registrations->hosts;
+	return key * 2654435761u >> 20;
+}
 
-	while (host != NULL && host->vtep != vtep)
-		host = host->next;
-	if (host != NULL)
-		return host;
-	host = calloc(1, sizeof(*host));
-	if (host == NULL)
+static struct tally *tally_find(const struct tallies *tallies, uint32_t key)
+{
+	struct tally *tally = tallies->buckets[tally_bucket(key)];
+
+	while (tally != NULL && tally->key != key)
+		tally = tally->next;
+	return tally;
+}
+
+/* NULL: no memory. */
+static struct tally *tally_of(struct tallies *tallies, uint32_t key)
+{
+	struct tally *tally = tally_find(tallies, key), **bucket = &tallies->buckets[tally_bucket(key)];
+
+	if (tally != NULL)
+		return tally;
+	tally = calloc(1, sizeof(*tally));
+	if (tally == NULL)
 		return NULL;
-	host->vtep = vtep;
-	host->next = registrations->hosts;
-	registrations->hosts = host;
-	return host;
+	tally->key = key;
+	tally->next = *bucket;
+	*bucket = tally;
+	return tally;
+}
+
+static size_t tally_count(const struct tallies *tallies, uint32_t key)
+{
+	const struct tally *tally = tally_find(tallies, key);
+
+	return tally != NULL ? tally->count : 0;
+}
+
+static void tallies_clear(struct tallies *tallies)
+{
+	for (size_t i = 0; i < TALLY_BUCKET_COUNT; i++) {
+		for (struct tally *tally = tallies->buckets[i], *next; tally != NULL; tally = next) {
+			next = tally->next;
+			free(tally);
+		}
+		tallies->buckets[i] = NULL;
+	}
 }
 
 static bool grow(struct registrations *registrations)
@@ -100,11 +147,12 @@ static bool grow(struct registrations *registrations)
 
 static bool insert(struct registrations *registrations, const struct model_registered_worker *worker)
 {
-	struct host *host = host_of(registrations, worker->vtep);
+	struct tally *host = tally_of(&registrations->of_hosts, worker->vtep);
+	struct tally *vpc = tally_of(&registrations->of_vpcs, worker->vni);
 	uint32_t *bucket = bucket_of(registrations, worker->vni, worker->address);
 	size_t index = registrations->count;
 
-	if (host == NULL || (index == registrations->capacity && !grow(registrations)))
+	if (host == NULL || vpc == NULL || (index == registrations->capacity && !grow(registrations)))
 		return false;
 	registrations->workers[index] = *worker;
 	registrations->syncs[index] = 0;
@@ -112,6 +160,7 @@ static bool insert(struct registrations *registrations, const struct model_regis
 	*bucket = (uint32_t)index + 1;
 	registrations->count++;
 	host->count++;
+	vpc->count++;
 	registrations->version++;
 	return true;
 }
@@ -120,7 +169,8 @@ static void delete (struct registrations *registrations, size_t index)
 {
 	size_t last = registrations->count - 1;
 
-	host_of(registrations, registrations->workers[index].vtep)->count--;
+	tally_find(&registrations->of_hosts, registrations->workers[index].vtep)->count--;
+	tally_find(&registrations->of_vpcs, registrations->workers[index].vni)->count--;
 	*link_to(registrations, index) = registrations->next[index];
 	if (index != last) {
 		*link_to(registrations, last) = (uint32_t)index + 1;
@@ -193,8 +243,8 @@ static void forget_all(struct registrations *registrations)
 	registrations->count = 0;
 	registrations->name[0] = '\0';
 	memset(registrations->buckets, 0, sizeof(registrations->buckets));
-	for (struct host *host = registrations->hosts; host != NULL; host = host->next)
-		host->count = 0;
+	tallies_clear(&registrations->of_hosts);
+	tallies_clear(&registrations->of_vpcs);
 }
 
 /* Incarnations go on from the clock, so that those of a table that was lost do not come again: it gave less than one a
@@ -247,10 +297,8 @@ void registrations_close(struct registrations *registrations)
 {
 	if (registrations == NULL)
 		return;
-	for (struct host *host = registrations->hosts, *next; host != NULL; host = next) {
-		next = host->next;
-		free(host);
-	}
+	tallies_clear(&registrations->of_hosts);
+	tallies_clear(&registrations->of_vpcs);
 	journal_close(registrations->journal);
 	free(registrations->workers);
 	free(registrations->syncs);
@@ -347,11 +395,19 @@ size_t registrations_all(const struct registrations *registrations, const struct
 
 size_t registrations_count_of(const struct registrations *registrations, uint32_t vtep)
 {
-	for (const struct host *host = registrations->hosts; host != NULL; host = host->next) {
-		if (host->vtep == vtep)
-			return host->count;
-	}
-	return 0;
+	return tally_count(&registrations->of_hosts, vtep);
+}
+
+size_t registrations_count_in(const struct registrations *registrations, uint32_t vni)
+{
+	return tally_count(&registrations->of_vpcs, vni);
+}
+
+bool registrations_holds(const struct registrations *registrations, uint32_t vtep, uint32_t vni, uint32_t address)
+{
+	size_t index = find(registrations, vni, address);
+
+	return index != registrations->count && registrations->workers[index].vtep == vtep;
 }
 
 uint64_t registrations_version(const struct registrations *registrations)

@@ -43,7 +43,11 @@ enum status registrations_commit(struct registrations *registrations, struct pro
 
 /* All of them, in no order; valid until the next change. */
 size_t registrations_all(const struct registrations *registrations, const struct model_registered_worker **ret_workers);
+/* Of the host, and of the VPC. */
 size_t registrations_count_of(const struct registrations *registrations, uint32_t vtep);
+size_t registrations_count_in(const struct registrations *registrations, uint32_t vni);
+/* Whether the host has this address. */
+bool registrations_holds(const struct registrations *registrations, uint32_t vtep, uint32_t vni, uint32_t address);
 /* Counts up with each change. */
 uint64_t registrations_version(const struct registrations *registrations);
 const char *registrations_name(const struct registrations *registrations);

@@ -9,7 +9,9 @@
 
 #include "control/admission_store.h"
 #include "control/journal.h"
+#include "control/registration_rules.h"
 #include "control/registrations.h"
+#include "control/revision.h"
 #include "control/worker_links.h"
 #include "control/worker_registry.h"
 
@@ -493,6 +495,99 @@ static void sync_takes_away_what_the_host_does_not_name(void **state)
 	registrations_close(opened);
 }
 
+/* ---- what a gateway takes ---- */
+
+enum { PER_HOST = 3, PER_WORKSPACE = 5 };
+
+static struct model_cidr allowed_cidr = {.address = 0x0a000000, .prefix_length_bits = 16};
+static struct model_vpc allowed_vpcs[] = {
+	{.id = "main", .vni = 7001, .cidrs = &allowed_cidr, .cidr_count = 1},
+	{.id = "other", .vni = 7002, .cidrs = &allowed_cidr, .cidr_count = 1},
+};
+static struct model_workspace allowed_workspace = {
+	.id = "acme", .vpcs = allowed_vpcs, .vpc_count = 2, .worker_count_max = PER_WORKSPACE};
+static struct model allowed_model = {
+	.workspaces = &allowed_workspace, .workspace_count = 1, .gateway.registered_per_host_max = PER_HOST};
+static struct revision_vni allowed_vnis[] = {{7001, 0}, {7002, 0}};
+static const struct revision allowed = {.model = &allowed_model, .vnis = allowed_vnis, .vni_count = 2};
+
+/* REGISTRATION_REFUSAL_COUNT: it was taken. */
+static enum registration_refusal take(
+	struct registrations *opened, const struct revision *desired, struct model_registered_worker worker)
+{
+	struct registration_refusals refusals = {0};
+	char why[REGISTRATION_WHY_SIZE_BYTES] = "";
+
+	if (registration_take(opened, desired, &worker, 0, &refusals, why))
+		return REGISTRATION_REFUSAL_COUNT;
+	assert_string_not_equal(why, "");
+	for (unsigned refusal = 0; refusal < REGISTRATION_REFUSAL_COUNT; refusal++) {
+		if (refusals.counts[refusal] == 1)
+			return refusal;
+	}
+	fail_msg("a refusal that was not counted");
+	return REGISTRATION_REFUSAL_COUNT;
+}
+
+static struct model_registered_worker at(uint32_t vtep, uint32_t vni, uint32_t address)
+{
+	return (struct model_registered_worker){.vtep = vtep, .vni = vni, .address = address, .epoch = 1};
+}
+
+static void host_and_workspace_register_as_many_workers_as_they_may_and_no_more(void **state)
+{
+	struct fixture *fixture = *state;
+	struct registrations *opened = registrations(fixture);
+
+	for (uint32_t i = 0; i < PER_HOST; i++)
+		assert_int_equal(take(opened, &allowed, at(HOST, 7001, ADDRESS + i)), REGISTRATION_REFUSAL_COUNT);
+	assert_int_equal(take(opened, &allowed, at(HOST, 7002, ADDRESS)), REGISTRATION_HOST_LIMIT);
+	assert_int_equal(registrations_count_of(opened, HOST), PER_HOST);
+	for (uint32_t i = 0; i < PER_WORKSPACE - PER_HOST; i++)
+		assert_int_equal(take(opened, &allowed, at(OTHER_HOST, 7002, ADDRESS + i)), REGISTRATION_REFUSAL_COUNT);
+	assert_int_equal(take(opened, &allowed, at(OTHER_HOST, 7002, ADDRESS + 9)), REGISTRATION_WORKSPACE_LIMIT);
+	registrations_remove(opened, HOST, 7001, ADDRESS);
+	assert_int_equal(registrations_count_in(opened, 7001), PER_HOST - 1);
+	assert_int_equal(take(opened, &allowed, at(HOST, 7001, ADDRESS + 20)), REGISTRATION_REFUSAL_COUNT);
+	registrations_close(opened);
+	opened = registrations(fixture); /* nothing was committed: all of it is forgotten, counts too */
+	assert_int_equal(registrations_count_in(opened, 7001) + registrations_count_of(opened, HOST), 0);
+	registrations_close(opened);
+}
+
+static void lowered_limit_cuts_nobody_off_and_who_is_there_can_be_registered_again(void **state)
+{
+	struct fixture *fixture = *state;
+	struct registrations *opened = registrations(fixture);
+	struct model lowered_model = allowed_model;
+	struct revision lowered = allowed;
+	struct model_registered_worker again = at(HOST, 7001, ADDRESS);
+
+	lowered_model.gateway.registered_per_host_max = 1;
+	lowered.model = &lowered_model;
+	for (uint32_t i = 0; i < PER_HOST; i++)
+		assert_int_equal(take(opened, &allowed, at(HOST, 7001, ADDRESS + i)), REGISTRATION_REFUSAL_COUNT);
+	again.epoch = 2;
+	assert_int_equal(take(opened, &lowered, at(HOST, 7001, ADDRESS + 1)), REGISTRATION_REFUSAL_COUNT);
+	assert_int_equal(take(opened, &lowered, again), REGISTRATION_REFUSAL_COUNT);
+	assert_int_equal(registrations_count_of(opened, HOST), PER_HOST);
+	assert_int_equal(take(opened, &lowered, at(HOST, 7001, ADDRESS + 9)), REGISTRATION_HOST_LIMIT);
+	registrations_close(opened);
+}
+
+static void worker_of_no_vpc_or_at_the_address_of_another_host_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct registrations *opened = registrations(fixture);
+
+	assert_int_equal(take(opened, &allowed, at(HOST, 7003, ADDRESS)), REGISTRATION_UNKNOWN_VPC);
+	assert_int_equal(take(opened, &allowed, at(HOST, 7001, 0x0a010001)), REGISTRATION_OUTSIDE_VPC);
+	assert_int_equal(take(opened, &allowed, at(HOST, 7001, ADDRESS)), REGISTRATION_REFUSAL_COUNT);
+	assert_int_equal(take(opened, &allowed, at(OTHER_HOST, 7001, ADDRESS)), REGISTRATION_OTHER_HOST);
+	assert_int_equal(registrations_count_of(opened, OTHER_HOST), 0);
+	registrations_close(opened);
+}
+
 #define workers_unit_test(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
 
 int main(void)
@@ -511,6 +606,9 @@ int main(void)
 		workers_unit_test(registrations_are_the_same_after_a_restart),
 		workers_unit_test(change_that_could_not_be_written_is_there_after_a_restart_once_the_next_one_was),
 		workers_unit_test(sync_takes_away_what_the_host_does_not_name),
+		workers_unit_test(host_and_workspace_register_as_many_workers_as_they_may_and_no_more),
+		workers_unit_test(lowered_limit_cuts_nobody_off_and_who_is_there_can_be_registered_again),
+		workers_unit_test(worker_of_no_vpc_or_at_the_address_of_another_host_is_refused),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -261,6 +261,23 @@ def the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log(lab):
     assert record["from"]["count"] == 2 and record["to"]["count"] == 0, record
 
 
+def a_host_registers_no_more_workers_than_it_may(lab):
+    lab.write(base.GOOD.replace("gateway:\n", "gateway:\n  registrations: { per_host: 2 }\n"))
+    lab.daemon()
+    path = later("/v1/hosts/10.100.0.%d/workers")
+    table = expect(api(lab, "GET", path % 2), 200).json["table"]
+    three = [[7001, "10.0.0.5", 1], [7001, "10.0.0.6", 2], [7002, "10.0.0.5", 3]]
+    answer = expect(api(lab, "POST", path % 2, {"table": table, "add": three}), 202).json
+    why = "host 10.100.0.2 has 2 workers registered, as many as gateway.registrations.per_host allows"
+    assert answer["count"] == 2 and answer["refused"] == [[7002, "10.0.0.5", why]], answer
+    answer = expect(api(lab, "POST", path % 3, {"table": table, "add": three[2:]}), 202).json
+    assert answer["count"] == 1 and not answer["refused"], answer
+    assert 'postern_registrations_refused_total{reason="host_limit"} 1\n' in base.get("/metrics")[1]
+    assert "workers are refused: " + why in lab.cli("status").stdout, lab.cli("status").stdout
+    changed = expect(api(lab, "POST", path % 2, {"table": table, "remove": [[7001, "10.0.0.5"]], "add": [[7001, "10.0.0.7", 4]]}), 202).json
+    assert changed["count"] == 2 and not changed["refused"], changed
+
+
 def the_audit_log_may_be_rotated(lab):
     lab.daemon()
     made = expect(api(lab, "PUT", later("/v1/workspaces/initech"), INITECH), 202)
@@ -416,6 +433,7 @@ ALONE = [
     a_full_disk_changes_nothing,
     every_change_is_in_the_audit_log_with_who_what_from_and_to, what_is_applied_and_drained_is_in_the_audit_log,
     workers_and_gateways_are_in_the_audit_log, the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log,
+    a_host_registers_no_more_workers_than_it_may,
     the_audit_log_may_be_rotated,
     requests_that_make_no_sense_are_refused, the_openapi_document_is_what_the_daemon_does, a_client_that_does_not_wait_for_its_answer_harms_nobody,
 ]
