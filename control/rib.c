@@ -180,6 +180,12 @@ static bool rib_rebuild(struct rib *rib)
 			"the kernel has more routes than fit, the longest prefixes are left out: announce fewer, or "
 			"aggregate left_out=%u limit=%u",
 			summary.left_out_count, ROUTE_COUNT_MAX);
+	if (summary.unspread_count > 0 && rib->summary.unspread_count == 0)
+		log_warning(rib->log,
+			"the kernel has more sets of next hops than fit, some routes use one of theirs: let routes "
+			"share "
+			"next hops unspread=%u limit=%u",
+			summary.unspread_count, NEXT_HOP_GROUP_COUNT_MAX);
 	free(rib->block);
 	rib->block = block;
 	rib->block_size_bytes = size_bytes;

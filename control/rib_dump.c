@@ -147,6 +147,7 @@ static bool route_take_next_hop(
 		if (rtnl_route_nh_get_via(next_hop) != NULL)
 			continue;
 		ret_route->order = (uint16_t)order;
+		ret_route->weight = (uint16_t)(rtnl_route_nh_get_weight(next_hop) + 1); /* as the kernel stores it */
 		ret_route->port = (uint8_t)port;
 		ret_route->gateway = address_of(gateway);
 		ret_route->kind = ret_route->gateway != 0 ? RIB_ROUTE_GATEWAY : RIB_ROUTE_CONNECTED;
@@ -195,6 +196,7 @@ static bool route_read(const struct rib_view *view, struct rtnl_route *from, int
 struct route_list {
 	struct rib_route *routes;
 	size_t count, capacity;
+	uint32_t number; /* of the last route */
 };
 
 /* All next hops of one route. False: no memory. */
@@ -203,7 +205,9 @@ static bool routes_take(const struct rib_view *view, struct rtnl_route *from, st
 	struct rib_route route;
 	int next = 0;
 
+	list->number++;
 	while (route_read(view, from, &next, &route)) {
+		route.number = list->number;
 		if (!array_reserve((void **)&list->routes, list->count, &list->capacity, sizeof(*list->routes)))
 			return false;
 		list->routes[list->count++] = route;

@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/next_hop_group.h"
+
+struct member_list {
+	struct next_hop_member members[NEXT_HOP_MEMBER_COUNT_MAX];
+	size_t count;
+};
+
 struct builder {
 	const struct rib_view *view;
 	struct adjacency_next_hop *next_hops;
@@ -12,6 +19,8 @@ struct builder {
 	struct adjacency_route *routes;
 	uint32_t route_count;
 	uint32_t left_out_count;
+	struct member_list *groups; /* each set of next hops once */
+	uint32_t group_count, unspread_count;
 };
 
 enum { SLOT_COUNT = 2 * NEXT_HOP_COUNT_MAX }; /* a power of two */
@@ -32,7 +41,7 @@ static int neighbour_compare(const void *left, const void *right)
 	return 0;
 }
 
-/* Shortest prefix first, then address, then metric, then the order of its next hops: the winner of a prefix is its first. */
+/* Shortest prefix first, then address, then metric, then the kernel's order: the winner of a prefix is its first. */
 static int route_compare(const void *left, const void *right)
 {
 	const struct rib_route *a = left, *b = right;
@@ -43,6 +52,8 @@ static int route_compare(const void *left, const void *right)
 		return a->address < b->address ? -1 : 1;
 	if (a->metric != b->metric)
 		return a->metric < b->metric ? -1 : 1;
+	if (a->number != b->number)
+		return a->number < b->number ? -1 : 1;
 	return a->order < b->order ? -1 : a->order > b->order;
 }
 
@@ -93,22 +104,41 @@ bool rib_view_is_connected(const struct rib_view *view, unsigned port, uint32_t 
 	return false;
 }
 
+static bool gateway_is_resolved(const struct rib_view *view, const struct rib_route *route)
+{
+	const struct rib_neighbour *neighbour = rib_view_neighbour(view, route->port, route->gateway);
+
+	return neighbour != NULL && neighbour->resolved;
+}
+
+static bool is_same_route(const struct rib_route *a, const struct rib_route *b)
+{
+	return a->address == b->address && a->prefix_length_bits == b->prefix_length_bits && a->metric == b->metric &&
+	       a->number == b->number;
+}
+
 bool rib_view_default_unresolved(const struct rib_view *view, uint32_t *ret_address)
 {
+	const struct rib_route *found = NULL;
+
 	/* Sorted: what has the smallest metric comes first. */
 	for (size_t i = 0; i < view->route_count && view->routes[i].prefix_length_bits == 0; i++) {
 		const struct rib_route *route = &view->routes[i];
-		const struct rib_neighbour *neighbour;
 
-		if (route->kind == RIB_ROUTE_UNREACHABLE)
+		if (found != NULL && !is_same_route(route, found))
+			break;
+		if (found == NULL && route->kind == RIB_ROUTE_UNREACHABLE)
 			return false;
 		if (route->kind != RIB_ROUTE_GATEWAY || route->port != PORT_OUTSIDE)
 			continue;
-		neighbour = rib_view_neighbour(view, PORT_OUTSIDE, route->gateway);
-		*ret_address = route->gateway;
-		return neighbour == NULL || !neighbour->resolved;
+		if (gateway_is_resolved(view, route))
+			return false;
+		if (found == NULL)
+			found = route;
 	}
-	return false;
+	if (found != NULL)
+		*ret_address = found->gateway;
+	return found != NULL;
 }
 
 static bool builder_has_room(struct builder *builder, uint32_t next_hop_count)
@@ -209,8 +239,76 @@ static bool builder_is_shadowed(const struct builder *builder, size_t first, siz
 	return false;
 }
 
-static void builder_add_route(struct builder *builder, const struct rib_route *route, unsigned port)
+/* The resolved next hops of a route by one port, `index` being its first one. */
+static void view_collect(const struct rib_view *view, size_t index, struct member_list *ret_list)
 {
+	const struct rib_route *first = &view->routes[index];
+
+	ret_list->count = 0;
+	for (size_t i = index; i < view->route_count && is_same_route(&view->routes[i], first); i++) {
+		const struct rib_route *route = &view->routes[i];
+		uint32_t weight = route->weight > 0 ? route->weight : 1;
+		size_t at = 0;
+
+		if (route->kind != RIB_ROUTE_GATEWAY || route->port != first->port || !gateway_is_resolved(view, route))
+			continue;
+		while (at < ret_list->count && ret_list->members[at].address != route->gateway)
+			at++;
+		if (at < ret_list->count)
+			ret_list->members[at].weight += weight;
+		else if (at < NEXT_HOP_MEMBER_COUNT_MAX)
+			ret_list->members[ret_list->count++] =
+				(struct next_hop_member){.address = route->gateway, .weight = weight};
+	}
+}
+
+static bool lists_are_equal(const struct member_list *a, const struct member_list *b)
+{
+	for (size_t i = 0; i < a->count && a->count == b->count; i++) {
+		if (a->members[i].next_hop_index != b->members[i].next_hop_index ||
+			a->members[i].weight != b->members[i].weight)
+			return false;
+	}
+	return a->count == b->count;
+}
+
+/* The number of the group of these next hops, made when it is new. NEXT_HOP_GROUP_COUNT_MAX: there is no room for it. */
+static uint32_t builder_group(struct builder *builder, const struct member_list *list)
+{
+	uint32_t at = 0;
+
+	while (at < builder->group_count && !lists_are_equal(&builder->groups[at], list))
+		at++;
+	if (at == builder->group_count && at < NEXT_HOP_GROUP_COUNT_MAX)
+		builder->groups[builder->group_count++] = *list;
+	return at;
+}
+
+/* Where a route by gateways leads; `index`: its first next hop by the port. There is room for one next hop. */
+static uint32_t builder_gateways(struct builder *builder, size_t index)
+{
+	const struct rib_route *first = &builder->view->routes[index];
+	struct member_list list;
+	uint32_t group = NEXT_HOP_GROUP_COUNT_MAX;
+
+	view_collect(builder->view, index, &list);
+	if (list.count == 0)
+		return builder_next_hop(builder, first->port, first->gateway, first->mtu_bytes);
+	if (list.count > 1 && builder->next_hop_count + list.count <= NEXT_HOP_COUNT_MAX) {
+		for (size_t i = 0; i < list.count; i++)
+			list.members[i].next_hop_index = (uint16_t)builder_next_hop(
+				builder, first->port, list.members[i].address, first->mtu_bytes);
+		group = builder_group(builder, &list);
+	}
+	if (group < NEXT_HOP_GROUP_COUNT_MAX)
+		return ADJACENCY_GROUP | group;
+	builder->unspread_count += list.count > 1;
+	return builder_next_hop(builder, first->port, list.members[0].address, first->mtu_bytes);
+}
+
+static void builder_add_route(struct builder *builder, size_t index, unsigned port)
+{
+	const struct rib_route *route = &builder->view->routes[index];
 	const struct rib_neighbour *neighbour;
 	uint32_t next_hop_index;
 
@@ -221,7 +319,7 @@ static void builder_add_route(struct builder *builder, const struct rib_route *r
 		next_hop_index = ADJACENCY_UNREACHABLE;
 		break;
 	case RIB_ROUTE_GATEWAY:
-		next_hop_index = builder_next_hop(builder, port, route->gateway, route->mtu_bytes);
+		next_hop_index = builder_gateways(builder, index);
 		break;
 	default:
 		/* A subnet of one address is that neighbour; it was added as such if its MAC is known. */
@@ -234,27 +332,6 @@ static void builder_add_route(struct builder *builder, const struct rib_route *r
 		break;
 	}
 	builder_add(builder, route->address, route->prefix_length_bits, port, next_hop_index);
-}
-
-/* Of the route's next hops by that port, `index` being the first: the first one that is resolved, or the first. */
-static const struct rib_route *view_best_next_hop(const struct rib_view *view, size_t index)
-{
-	const struct rib_route *first = &view->routes[index];
-
-	for (size_t i = index; i < view->route_count && first->kind == RIB_ROUTE_GATEWAY; i++) {
-		const struct rib_route *route = &view->routes[i];
-		const struct rib_neighbour *neighbour;
-
-		if (route->address != first->address || route->prefix_length_bits != first->prefix_length_bits ||
-			route->metric != first->metric)
-			break;
-		if (route->kind != RIB_ROUTE_GATEWAY || route->port != first->port)
-			continue;
-		neighbour = rib_view_neighbour(view, route->port, route->gateway);
-		if (neighbour != NULL && neighbour->resolved)
-			return route;
-	}
-	return first;
 }
 
 static void builder_add_routes(struct builder *builder)
@@ -272,7 +349,7 @@ static void builder_add_routes(struct builder *builder)
 			if (route->kind != RIB_ROUTE_UNREACHABLE && route->port != port)
 				continue;
 			if (!builder_is_shadowed(builder, first, i, port))
-				builder_add_route(builder, view_best_next_hop(view, i), port);
+				builder_add_route(builder, i, port);
 		}
 	}
 }
@@ -283,7 +360,8 @@ static enum status builder_finish(
 	size_t next_hops_bytes = (builder->next_hop_count * sizeof(struct adjacency_next_hop) + 7) & ~(size_t)7;
 	size_t routes_bytes = (builder->route_count * sizeof(struct adjacency_route) + 7) & ~(size_t)7;
 	size_t header_bytes = (sizeof(struct adjacency_snapshot) + 7) & ~(size_t)7;
-	size_t size_bytes = header_bytes + next_hops_bytes + routes_bytes;
+	size_t groups_offset_bytes = header_bytes + next_hops_bytes + routes_bytes;
+	size_t size_bytes = groups_offset_bytes + builder->group_count * sizeof(struct adjacency_group);
 	struct adjacency_snapshot *snapshot = calloc(1, size_bytes);
 
 	if (snapshot == NULL)
@@ -307,6 +385,12 @@ static enum status builder_finish(
 	snapshot->routes.offset_bytes = header_bytes + next_hops_bytes;
 	snapshot->routes.count = builder->route_count;
 	snapshot->routes.record_size_bytes = sizeof(struct adjacency_route);
+	snapshot->groups.offset_bytes = groups_offset_bytes;
+	snapshot->groups.count = builder->group_count;
+	snapshot->groups.record_size_bytes = sizeof(struct adjacency_group);
+	for (uint32_t i = 0; i < builder->group_count; i++)
+		next_hop_group_fill(builder->groups[i].members, builder->groups[i].count,
+			(struct adjacency_group *)((char *)snapshot + groups_offset_bytes) + i);
 	memcpy((char *)snapshot + snapshot->next_hops.offset_bytes, builder->next_hops,
 		builder->next_hop_count * sizeof(struct adjacency_next_hop));
 	memcpy((char *)snapshot + snapshot->routes.offset_bytes, builder->routes,
@@ -325,7 +409,8 @@ enum status rib_snapshot_build(const struct rib_view *view, uint64_t generation,
 	builder.next_hops = calloc(NEXT_HOP_COUNT_MAX, sizeof(*builder.next_hops));
 	builder.routes = calloc(ROUTE_COUNT_MAX, sizeof(*builder.routes));
 	builder.slots = calloc(SLOT_COUNT, sizeof(*builder.slots));
-	if (builder.next_hops != NULL && builder.routes != NULL && builder.slots != NULL) {
+	builder.groups = calloc(NEXT_HOP_GROUP_COUNT_MAX, sizeof(*builder.groups));
+	if (builder.next_hops != NULL && builder.routes != NULL && builder.slots != NULL && builder.groups != NULL) {
 		/*
 		 * Short prefixes first: what does not fit follows a shorter prefix instead. What was learned comes
 		 * last: however many hosts a subnet has, they push out no route, no VTEP and nothing set by hand.
@@ -339,6 +424,8 @@ enum status rib_snapshot_build(const struct rib_view *view, uint64_t generation,
 		struct rib_summary summary = {
 			.route_count = builder.route_count,
 			.left_out_count = builder.left_out_count,
+			.group_count = builder.group_count,
+			.unspread_count = builder.unspread_count,
 		};
 
 		for (uint32_t i = 0; i < builder.next_hop_count; i++) {
@@ -350,5 +437,6 @@ enum status rib_snapshot_build(const struct rib_view *view, uint64_t generation,
 	free(builder.next_hops);
 	free(builder.routes);
 	free(builder.slots);
+	free(builder.groups);
 	return status;
 }

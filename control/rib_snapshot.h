@@ -8,8 +8,9 @@
  *    address 0: "ask for the destination", so that a silent neighbour never falls through to the default route;
  *  - a route by a gateway gives its next hop, resolved or not;
  *  - blackhole, unreachable and prohibit give ADJACENCY_UNREACHABLE on both ports.
- * Of the same prefix the smallest metric wins. Of several next hops (ECMP) the first one whose neighbour is resolved is
- * taken, or the first one; all of them are kept resolved, so another is at hand when its neighbour goes.
+ * Of the same prefix the smallest metric wins, then the kernel's own order. Over several next hops of one route (ECMP)
+ * flows are spread by weight: over those whose neighbour is resolved, in a group (control/next_hop_group.h). All of them
+ * are kept resolved, so one that answers again gets its flows back. Where none answers, the first one is named.
  */
 #ifndef POSTERN_CONTROL_RIB_SNAPSHOT_H
 #define POSTERN_CONTROL_RIB_SNAPSHOT_H
@@ -40,7 +41,9 @@ struct rib_route {
 	uint32_t gateway; /* RIB_ROUTE_GATEWAY */
 	uint32_t metric;
 	uint32_t mtu_bytes; /* 0: the port's */
+	uint32_t number;    /* of the route, in the order of the dump: the same for all of its next hops */
 	uint16_t order;	    /* of a next hop among several of one route, from 0 */
+	uint16_t weight;    /* of that next hop; 0: 1 */
 };
 
 struct rib_neighbour {
@@ -74,6 +77,8 @@ struct rib_summary {
 	uint32_t route_count;
 	uint32_t next_hop_count, resolved_count; /* without the subnets' own entries */
 	uint32_t left_out_count;		 /* routes beyond ROUTE_COUNT_MAX or NEXT_HOP_COUNT_MAX */
+	uint32_t group_count;			 /* sets of next hops that flows are spread over */
+	uint32_t unspread_count;		 /* routes that use one of theirs, beyond NEXT_HOP_GROUP_COUNT_MAX */
 };
 
 void rib_view_sort(struct rib_view *view);

@@ -25,7 +25,7 @@
 #include "dataplane/contract/limits.h"
 
 #define POLICY_MAGIC 0x504f4c59u /* "POLY" */
-#define POLICY_VERSION 1u
+#define POLICY_VERSION 2u
 
 enum policy_table_id {
 	POLICY_WORKSPACES,
@@ -161,7 +161,14 @@ static_assert(sizeof(struct policy_vpc) == 96, "contract");
 struct policy_cidr {
 	uint32_t address;	     /* host bits zero */
 	uint32_t prefix_length_bits; /* 0..32 */
+	/*
+	 * Which IP of the workspace comes first for new sessions of these addresses, as long as it has ports: its index in
+	 * POLICY_EGRESS_IPS, plus 1. Of a VPC's CIDRs that say so the longest one decides, and then they may overlap. 0: none.
+	 */
+	uint32_t egress_preferred;
+	uint32_t reserved;
 };
+static_assert(sizeof(struct policy_cidr) == 16, "contract");
 
 enum policy_egress_state {
 	POLICY_EGRESS_ACTIVE = 0,

@@ -19,6 +19,7 @@ size_t adjacency_tables_size(const struct adjacency_snapshot *snapshot)
 {
 	return layout_lines(sizeof(struct adjacency_tables)) +
 	       layout_lines(snapshot->next_hops.count * sizeof(struct adjacency_hop)) +
+	       layout_lines(snapshot->groups.count * sizeof(struct adjacency_group)) +
 	       PORT_COUNT * ranges_size(snapshot) +
 	       layout_lines(snapshot->routes.count * sizeof(struct adjacency_route));
 }
@@ -116,6 +117,10 @@ struct adjacency_tables *adjacency_tables_build(void *memory, const struct adjac
 	for (uint32_t i = 0; i < tables->next_hop_count; i++)
 		hop_build(&tables->next_hops[i], &hops[i], &snapshot->ports[hops[i].port]);
 	at += layout_lines(tables->next_hop_count * sizeof(*tables->next_hops));
+	tables->groups = (struct adjacency_group *)at;
+	memcpy(tables->groups, (const uint8_t *)snapshot + snapshot->groups.offset_bytes,
+		snapshot->groups.count * sizeof(*tables->groups));
+	at += layout_lines(snapshot->groups.count * sizeof(*tables->groups));
 
 	struct adjacency_route *routes = (struct adjacency_route *)at;
 	const uint32_t route_count = snapshot->routes.count;

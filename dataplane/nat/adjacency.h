@@ -14,7 +14,7 @@
 
 struct adjacency_range {
 	uint32_t first;		 /* lowest address; the range ends before the next one's */
-	uint32_t next_hop_index; /* ADJACENCY_UNREACHABLE: no route */
+	uint32_t next_hop_index; /* as in struct adjacency_route; ADJACENCY_UNREACHABLE: no route */
 };
 
 /* One cache-line half: what a packet needs to leave. */
@@ -36,6 +36,7 @@ struct adjacency_tables {
 	uint32_t range_count[PORT_COUNT];	    /* at least one */
 	struct adjacency_hop *next_hops;
 	uint32_t next_hop_count;
+	struct adjacency_group *groups;
 };
 
 /* Which range of a port's an address lies in. */
@@ -59,17 +60,22 @@ static inline uint32_t adjacency_last(
 	return range + 1 < tables->ranges[port] + tables->range_count[port] ? range[1].first - 1 : UINT32_MAX;
 }
 
-/* NULL: no route. */
+/* Which of the next hops behind a range's `next_hop_index` a flow takes. NULL: no route. */
 static inline const struct adjacency_hop *adjacency_hop(
-	const struct adjacency_tables *tables, const struct adjacency_range *range)
+	const struct adjacency_tables *tables, uint32_t next_hop_index, uint32_t flow)
 {
-	return range->next_hop_index != ADJACENCY_UNREACHABLE ? &tables->next_hops[range->next_hop_index] : 0;
+	if (next_hop_index == ADJACENCY_UNREACHABLE)
+		return 0;
+	if (next_hop_index & ADJACENCY_GROUP)
+		next_hop_index =
+			tables->groups[next_hop_index & ~ADJACENCY_GROUP].next_hops[flow & (ADJACENCY_GROUP_SLOTS - 1)];
+	return &tables->next_hops[next_hop_index];
 }
 
 static inline const struct adjacency_hop *adjacency_find(
-	const struct adjacency_tables *tables, unsigned port, uint32_t address)
+	const struct adjacency_tables *tables, unsigned port, uint32_t address, uint32_t flow)
 {
-	return adjacency_hop(tables, adjacency_range(tables, port, address));
+	return adjacency_hop(tables, adjacency_range(tables, port, address)->next_hop_index, flow);
 }
 
 #endif

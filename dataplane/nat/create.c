@@ -131,6 +131,7 @@ static struct ports_request request_of(
 	return (struct ports_request){
 		.policy = batch->policy,
 		.workspace = workspace,
+		.vpc = packet->vpc,
 		.inside_address = packet->source,
 		.vni = packet->vni,
 		.protocol = packet->protocol,

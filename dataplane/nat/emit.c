@@ -57,21 +57,42 @@ static enum drop_reason route_refuse(
 	return DROP_LINK_DOWN;
 }
 
+/*
+ * What a flow's way depends on (contract/adjacency.h). Only the first fragment has ports, and the others must go the same
+ * way; an ICMP error has none.
+ */
+static uint32_t flow_of(const struct packet *packet)
+{
+	const bool has_ports = packet->kind == PACKET_KIND_SESSION && (packet->flags & PACKET_FRAGMENT) == 0;
+	const uint32_t ports = has_ports ? (uint32_t)packet->source_port << 16 | packet->destination_port : 0;
+	const uint64_t addresses = (uint64_t)packet->source << 32 | packet->destination;
+	return (uint32_t)hash_mix(addresses ^ (uint64_t)packet->protocol << 32 ^ ports);
+}
+
 enum drop_reason route_look_up(
 	struct nat_shard *shard, const struct batch *batch, struct packet *packet, unsigned port, uint32_t address)
 {
 	const struct adjacency_tables *tables = batch->adjacency;
 	if (UNLIKELY(tables == NULL))
 		return DROP_NO_ROUTE;
-	const struct adjacency_range *range = adjacency_range(tables, port, address);
-	const struct adjacency_hop *hop = adjacency_hop(tables, range);
+	struct route_recent *spread = &shard->routes_spread[port];
+	const struct adjacency_range *range = NULL;
+	uint32_t index = ADJACENCY_GROUP | spread->hop_index;
+	if (address - spread->first >= spread->length) {
+		range = adjacency_range(tables, port, address);
+		index = range->next_hop_index;
+	}
+	const struct adjacency_hop *hop = adjacency_hop(tables, index, flow_of(packet));
 	if (UNLIKELY(hop == NULL || hop->port != port || !hop->usable))
 		return route_refuse(shard, hop, port, address);
 	packet->hop_index = (uint16_t)(hop - tables->next_hops);
-	shard->routes_recent[port] = (struct route_recent){
+	if (range == NULL)
+		return DROP_NONE;
+	const bool several = (index & ADJACENCY_GROUP) != 0;
+	*(several ? spread : &shard->routes_recent[port]) = (struct route_recent){
 		.length = (uint64_t)adjacency_last(tables, port, range) - range->first + 1,
 		.first = range->first,
-		.hop_index = packet->hop_index,
+		.hop_index = several ? (uint16_t)(index & ~ADJACENCY_GROUP) : packet->hop_index,
 	};
 	return DROP_NONE;
 }

@@ -266,7 +266,10 @@ static void fill_vpcs(struct build *build, const struct identities *identities)
 		const struct policy_vpc *from = &vpcs[i];
 		to->born = identities->vpcs[build->slots.vpcs[i]].born;
 		to->workspace_slot = (uint16_t)build->slots.workspaces[from->workspace_index];
-		to->flags = (uint16_t)from->flags;
+		to->flags = (uint16_t)(from->flags & ~TABLE_VPC_PREFERS);
+		for (uint32_t cidr = 0; cidr < from->cidr_count; cidr++)
+			if (tables->cidrs[from->cidr_first + cidr].egress_preferred != 0)
+				to->flags |= TABLE_VPC_PREFERS;
 		to->cidr_address = tables->cidrs[from->cidr_first].address;
 		to->cidr_mask = tables->cidrs[from->cidr_first].mask;
 		to->cidr_first = from->cidr_first + 1;
@@ -351,7 +354,8 @@ struct policy_tables *policy_tables_build(void *memory, struct identities *ident
 	identities_assign(identities, snapshot, build.scratch, &build.slots);
 	const struct policy_cidr *cidrs = snapshot_table(snapshot, POLICY_CIDRS);
 	for (uint32_t i = 0; i < snapshot_count(snapshot, POLICY_CIDRS); i++)
-		tables->cidrs[i] = (struct table_cidr){cidrs[i].address, mask_of(cidrs[i].prefix_length_bits)};
+		tables->cidrs[i] = (struct table_vpc_cidr){
+			cidrs[i].address, mask_of(cidrs[i].prefix_length_bits), cidrs[i].egress_preferred};
 	fill_vpcs(&build, identities);
 	fill_egress_ips(&build);
 	fill_born(tables, identities);
@@ -364,6 +368,16 @@ struct policy_tables *policy_tables_build(void *memory, struct identities *ident
 	tables->hairpin = snapshot->hairpin;
 	tables->generation = snapshot->generation;
 	return tables;
+}
+
+uint32_t policy_egress_preferred(const struct policy_tables *policy, const struct table_vpc *vpc, uint32_t address)
+{
+	const struct table_vpc_cidr *first = &policy->cidrs[vpc->cidr_first - 1], *best = NULL;
+	for (const struct table_vpc_cidr *cidr = first; cidr <= first + vpc->cidr_count; cidr++)
+		if (cidr->egress_preferred != 0 && (address & cidr->mask) == cidr->address &&
+			(best == NULL || cidr->mask > best->mask))
+			best = cidr;
+	return best != NULL ? best->egress_preferred - 1 : UINT32_MAX;
 }
 
 bool policy_destination_special(uint32_t address)

@@ -56,7 +56,7 @@ struct table_vpc {
 	uint32_t cidr_address, cidr_mask; /* the first CIDR: nearly always the only one */
 	uint32_t cidr_first, cidr_count;  /* the further ones, range of policy_tables.cidrs */
 	uint16_t workspace_slot;
-	uint16_t flags;		 /* enum policy_vpc_flags */
+	uint16_t flags;		 /* enum policy_vpc_flags, TABLE_VPC_PREFERS */
 	uint32_t snapshot_index; /* while building */
 };
 static_assert(sizeof(struct table_vpc) == 32, "two a cache line");
@@ -64,6 +64,14 @@ static_assert(sizeof(struct table_vpc) == 32, "two a cache line");
 struct table_cidr {
 	uint32_t address, mask;
 };
+
+/* Of a VPC. */
+struct table_vpc_cidr {
+	uint32_t address, mask;
+	uint32_t egress_preferred; /* in policy_tables.egress_lists, plus 1; 0: none */
+};
+
+#define TABLE_VPC_PREFERS (1u << 15) /* in table_vpc.flags: some CIDR prefers an egress IP */
 
 /* Of one egress IP, in a hash by address. */
 struct table_egress {
@@ -119,7 +127,7 @@ struct policy_tables {
 	struct table_egress_slot *egress_slots;
 	struct table_block *blocks;	   /* hash */
 	struct table_egress *egress_lists; /* by index in the snapshot */
-	struct table_cidr *cidrs;
+	struct table_vpc_cidr *cidrs;
 	struct policy_rule *rules;
 	uint32_t vpc_mask, egress_mask, block_mask, worker_mask; /* of the hashes */
 	bool any_guaranteed;
@@ -194,7 +202,7 @@ static inline bool policy_vpc_contains(
 	if (LIKELY((address & vpc->cidr_mask) == vpc->cidr_address))
 		return true;
 	for (uint32_t i = 0; i < vpc->cidr_count; i++) {
-		const struct table_cidr *cidr = &policy->cidrs[vpc->cidr_first + i];
+		const struct table_vpc_cidr *cidr = &policy->cidrs[vpc->cidr_first + i];
 		if ((address & cidr->mask) == cidr->address)
 			return true;
 	}
@@ -258,6 +266,9 @@ static inline bool policy_host(const struct policy_tables *policy, const struct 
 	*ret_vtep = vtep;
 	return true;
 }
+
+/* The egress IP that comes first for a worker's new sessions, by its address; in egress_lists. UINT32_MAX: none does. */
+uint32_t policy_egress_preferred(const struct policy_tables *policy, const struct table_vpc *vpc, uint32_t address);
 
 /* Special-purpose destinations that do not leave unless the workspace says so
  * (RFC 6890, RFC 1918, RFC 6598). */

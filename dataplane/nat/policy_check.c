@@ -133,6 +133,7 @@ static bool vpcs_check(const struct policy_snapshot *snapshot, char *ret_text)
 {
 	const struct policy_vpc *vpcs = snapshot_table(snapshot, POLICY_VPCS);
 	const struct policy_cidr *cidrs = snapshot_table(snapshot, POLICY_CIDRS);
+	const struct policy_workspace *workspaces = snapshot_table(snapshot, POLICY_WORKSPACES);
 	for (uint32_t i = 0; i < snapshot_count(snapshot, POLICY_VPCS); i++) {
 		const struct policy_vpc *of = &vpcs[i];
 		if (!id_check(of->id))
@@ -144,6 +145,12 @@ static bool vpcs_check(const struct policy_snapshot *snapshot, char *ret_text)
 		if (of->cidr_count == 0 ||
 			!range_check(of->cidr_first, of->cidr_count, snapshot_count(snapshot, POLICY_CIDRS)))
 			return say(ret_text, "VPC %s: its CIDRs are outside of their table", of->id);
+		const struct policy_workspace *owner = &workspaces[of->workspace_index];
+		for (uint32_t cidr = of->cidr_first; cidr < of->cidr_first + of->cidr_count; cidr++)
+			if (cidrs[cidr].egress_preferred != 0 &&
+				cidrs[cidr].egress_preferred - 1 - owner->egress_first >= owner->egress_count)
+				return say(ret_text, "VPC %s: it prefers an egress IP that is not its workspace's",
+					of->id);
 	}
 	for (uint32_t i = 0; i < snapshot_count(snapshot, POLICY_CIDRS); i++)
 		if (!prefix_check(cidrs[i].address, cidrs[i].prefix_length_bits))
@@ -190,6 +197,14 @@ bool policy_snapshot_check(const void *block, size_t size_bytes, char ret_text[N
 	       workspaces_check(snapshot, ret_text) && vpcs_check(snapshot, ret_text) && rest_check(snapshot, ret_text);
 }
 
+static bool next_hop_index_check(const struct adjacency_snapshot *snapshot, uint32_t index)
+{
+	if (index == ADJACENCY_UNREACHABLE)
+		return true;
+	return index & ADJACENCY_GROUP ? (index & ~ADJACENCY_GROUP) < snapshot->groups.count
+				       : index < snapshot->next_hops.count;
+}
+
 bool adjacency_snapshot_check(const void *block, size_t size_bytes, char ret_text[NAT_TEXT_SIZE_BYTES])
 {
 	const struct adjacency_snapshot *snapshot = block;
@@ -200,18 +215,24 @@ bool adjacency_snapshot_check(const void *block, size_t size_bytes, char ret_tex
 	if (!table_check(&snapshot->next_hops, "next_hops", size_bytes, sizeof(struct adjacency_next_hop),
 		    NEXT_HOP_COUNT_MAX, ret_text) ||
 		!table_check(&snapshot->routes, "routes", size_bytes, sizeof(struct adjacency_route), ROUTE_COUNT_MAX,
-			ret_text))
+			ret_text) ||
+		!table_check(&snapshot->groups, "groups", size_bytes, sizeof(struct adjacency_group),
+			NEXT_HOP_GROUP_COUNT_MAX, ret_text))
 		return false;
 	const struct adjacency_next_hop *hops =
 		(const void *)((const uint8_t *)block + snapshot->next_hops.offset_bytes);
 	for (uint32_t i = 0; i < snapshot->next_hops.count; i++)
 		if (hops[i].port >= PORT_COUNT)
 			return say(ret_text, "next hop %u: no such port", i);
+	const struct adjacency_group *groups = (const void *)((const uint8_t *)block + snapshot->groups.offset_bytes);
+	for (uint32_t i = 0; i < snapshot->groups.count; i++)
+		for (uint32_t slot = 0; slot < ADJACENCY_GROUP_SLOTS; slot++)
+			if (groups[i].next_hops[slot] >= snapshot->next_hops.count)
+				return say(ret_text, "group %u: no such next hop", i);
 	const struct adjacency_route *routes = (const void *)((const uint8_t *)block + snapshot->routes.offset_bytes);
 	for (uint32_t i = 0; i < snapshot->routes.count; i++)
 		if (!prefix_check(routes[i].address, routes[i].prefix_length_bits) || routes[i].port >= PORT_COUNT ||
-			(routes[i].next_hop_index != ADJACENCY_UNREACHABLE &&
-				routes[i].next_hop_index >= snapshot->next_hops.count))
+			!next_hop_index_check(snapshot, routes[i].next_hop_index))
 			return say(ret_text, "route %u: malformed", i);
 	return true;
 }

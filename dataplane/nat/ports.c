@@ -275,11 +275,17 @@ static bool port_on(struct nat_shard *shard, const struct ports_request *request
 	return true;
 }
 
-/* Rendezvous hashing: another IP of the workspace may come or go without moving
+/* The IP that the worker's prefix names; else rendezvous hashing: another IP of the workspace may come or go without moving
  * the worker from its own. */
 static uint32_t preferred_egress(const struct nat_shard *shard, const struct ports_request *request,
 	const struct table_egress *list, uint32_t count)
 {
+	if (UNLIKELY(request->vpc->flags & TABLE_VPC_PREFERS)) {
+		const uint32_t at = policy_egress_preferred(request->policy, request->vpc, request->inside_address) -
+				    request->workspace->egress_first;
+		if (at < count && list[at].state == POLICY_EGRESS_ACTIVE)
+			return at;
+	}
 	const uint64_t worker =
 		hash_mix(((uint64_t)request->vni << 32 | request->inside_address) ^ shard->secret.words[3]);
 	if (count > PAIRING_WEIGHED_MAX)

@@ -22,6 +22,7 @@
 struct ports_request {
 	const struct policy_tables *policy;
 	const struct table_workspace *workspace;
+	const struct table_vpc *vpc;  /* of the worker */
 	uint32_t inside_address, vni; /* paired pooling: the same worker gets the same egress IP */
 	uint32_t remote_address;      /* both 0 for endpoint-independent mapping */
 	uint16_t remote_port;

@@ -75,6 +75,10 @@ void reset_remote(struct nat_shard *shard, const struct batch *batch, const stru
 	if (packet == NULL)
 		return;
 	packet->in_port = PORT_INSIDE;
+	packet->source = session->inside_address; /* as the session's own packets: it goes their way */
+	packet->source_port = session->inside_port;
+	packet->destination = session->remote_address;
+	packet->destination_port = session->remote_port;
 	reset_fill(packet, session->egress_address, session->egress_port, session->remote_address, session->remote_port,
 		session->sequence_out_end);
 	reset_end(shard, batch, packet, PORT_OUTSIDE, session->remote_address);
@@ -90,6 +94,8 @@ void reset_both(struct nat_shard *shard, const struct batch *batch, const struct
 	if (packet == NULL)
 		return;
 	packet->in_port = PORT_OUTSIDE;
+	packet->source = session->remote_address;
+	packet->source_port = session->remote_port;
 	packet->destination = session->egress_address; /* by which the guard knows whose it is */
 	packet->destination_port = session->egress_port;
 	packet->vtep = vtep;

@@ -92,7 +92,7 @@ struct tallies {
 struct route_recent {
 	uint64_t length; /* 0: none */
 	uint32_t first;
-	uint16_t hop_index;
+	uint16_t hop_index; /* in routes_spread: of the group */
 };
 
 struct nat_shard {
@@ -114,10 +114,11 @@ struct nat_shard {
 	uint32_t removals;			       /* counts freed session records: what was looked up before
 				may be gone */
 
-	/* Read by new sessions. */
-	uint32_t free_session;		 /* head of the free list, linked by session.next;
+	/* Read by new sessions, and by what is spread over several next hops. */
+	struct route_recent routes_spread[PORT_COUNT]; /* as routes_recent */
+	uint32_t free_session;			       /* head of the free list, linked by session.next;
 					    INDEX_NONE: full */
-	uint16_t port_first, port_count; /* the external ports, dealt to the shards in turns (ports.c) */
+	uint16_t port_first, port_count;	       /* the external ports, dealt to the shards in turns (ports.c) */
 	uint64_t random_state[2];
 	struct port_map *port_maps; /* sets of PORT_MAP_WAYS */
 	uint32_t port_map_set_mask;
@@ -186,7 +187,7 @@ static inline void shard_set_time(struct nat_shard *shard, uint64_t now_ns)
 static inline void shard_routes_forget(struct nat_shard *shard)
 {
 	for (unsigned port = 0; port < PORT_COUNT; port++)
-		shard->routes_recent[port].length = 0;
+		shard->routes_recent[port].length = shard->routes_spread[port].length = 0;
 }
 
 /* xorshift128+: for port choice under a secret seed; observers see ports, never

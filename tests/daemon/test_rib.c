@@ -95,7 +95,7 @@ static void turn(struct fixture *fixture)
 		}                                                                                                      \
 	} while (0)
 
-/* What the longest prefix of the port says; NULL: no route, or unreachable. */
+/* What the longest prefix of the port says; NULL: no route, unreachable, or a group of next hops. */
 static const struct adjacency_next_hop *look(const struct fixture *fixture, unsigned port, uint32_t address)
 {
 	const struct adjacency_snapshot *snapshot = rib_block(fixture->rib);
@@ -114,8 +114,15 @@ static const struct adjacency_next_hop *look(const struct fixture *fixture, unsi
 	}
 	if (best == NULL || best->next_hop_index == ADJACENCY_UNREACHABLE)
 		return NULL;
+	if (best->next_hop_index >= ADJACENCY_GROUP)
+		return NULL;
 	return (const struct adjacency_next_hop *)((const char *)snapshot + snapshot->next_hops.offset_bytes) +
 	       best->next_hop_index;
+}
+
+static unsigned group_count(const struct fixture *fixture)
+{
+	return rib_get_summary(fixture->rib)->group_count;
 }
 
 static bool resolves(const struct fixture *fixture, unsigned port, uint32_t address)
@@ -271,7 +278,7 @@ static void a_route_change_is_seen(void **state)
 	WAIT_FOR(fixture, look(fixture, PORT_OUTSIDE, IP(203, 0, 113, 1)) == NULL);
 }
 
-static void of_a_multipath_route_the_first_next_hop_that_answers_is_taken(void **state)
+static void over_a_multipath_route_flows_are_spread_once_both_next_hops_answer(void **state)
 {
 	struct fixture *fixture = *state;
 
@@ -279,8 +286,11 @@ static void of_a_multipath_route_the_first_next_hop_that_answers_is_taken(void *
 	run("ip route add 198.51.100.0/24 nexthop via 192.0.2.250 nexthop via 192.0.2.254");
 	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 254));
 	run("nsenter -t %d -n ip address add 192.0.2.250/24 dev out_peer", (int)fixture->peer);
-	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 250));
-	assert_true(resolves(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)));
+	WAIT_FOR(fixture, group_count(fixture) == 1);
+	run("nsenter -t %d -n ip address del 192.0.2.250/24 dev out_peer; ip neigh del 192.0.2.250 dev outside0",
+		(int)fixture->peer);
+	WAIT_FOR(fixture, group_count(fixture) == 0);
+	assert_int_equal(hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)), IP(192, 0, 2, 254));
 }
 
 static void a_route_by_next_hop_objects_is_followed(void **state)
@@ -293,6 +303,8 @@ static void a_route_by_next_hop_objects_is_followed(void **state)
 	run("ip nexthop add id 10 group 1/2");
 	run("ip route add 198.51.100.0/24 nhid 10");
 	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 254));
+	run("nsenter -t %d -n ip address add 192.0.2.250/24 dev out_peer", (int)fixture->peer);
+	WAIT_FOR(fixture, group_count(fixture) == 1);
 	run("ip nexthop replace id 10 group 1");
 	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 250));
 	run("ip nexthop delete id 10");
@@ -386,7 +398,7 @@ int main(void)
 		RIB_TEST(gateways_and_vteps_are_resolved_without_traffic),
 		RIB_TEST(a_wanted_neighbour_is_resolved_only_inside_a_subnet),
 		RIB_TEST(a_route_change_is_seen),
-		RIB_TEST(of_a_multipath_route_the_first_next_hop_that_answers_is_taken),
+		RIB_TEST(over_a_multipath_route_flows_are_spread_once_both_next_hops_answer),
 		RIB_TEST(a_route_by_next_hop_objects_is_followed),
 		RIB_TEST(routes_of_our_own_protocol_are_told_and_shadow_nothing),
 		RIB_TEST(a_link_that_goes_down_or_away_takes_its_routes),

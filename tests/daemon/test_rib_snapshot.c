@@ -61,6 +61,26 @@ static const struct adjacency_next_hop *look(const struct result *result, unsign
 	return &hops[best->next_hop_index];
 }
 
+/* How many slots of the default route's group lead to the address; 0 also when there is no group. */
+static unsigned slots_of(const struct result *result, uint32_t address)
+{
+	const struct adjacency_snapshot *snapshot = result->snapshot;
+	const struct adjacency_route *routes = (const void *)((const char *)snapshot + snapshot->routes.offset_bytes);
+	const struct adjacency_group *groups = (const void *)((const char *)snapshot + snapshot->groups.offset_bytes);
+	const struct adjacency_next_hop *hops =
+		(const void *)((const char *)snapshot + snapshot->next_hops.offset_bytes);
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < snapshot->routes.count; i++) {
+		if (routes[i].prefix_length_bits != 0 || routes[i].next_hop_index < ADJACENCY_GROUP)
+			continue;
+		for (unsigned slot = 0; slot < ADJACENCY_GROUP_SLOTS; slot++)
+			count += hops[groups[routes[i].next_hop_index - ADJACENCY_GROUP].next_hops[slot]].address ==
+				 address;
+	}
+	return count;
+}
+
 #define ROUTES(...)                                                                                                    \
 	(struct rib_route[]){__VA_ARGS__},                                                                             \
 		.route_count = sizeof((struct rib_route[]){__VA_ARGS__}) / sizeof(struct rib_route)
@@ -276,6 +296,93 @@ static void an_unresolved_default_gateway_is_found(void **state)
 	assert_false(rib_view_default_unresolved(&view, &address));
 }
 
+static struct rib_route default_by(uint32_t gateway, uint32_t number, uint16_t order, uint16_t weight)
+{
+	struct rib_route route = outside_default;
+
+	route.gateway = gateway;
+	route.number = number;
+	route.order = order;
+	route.weight = weight;
+	return route;
+}
+
+static struct rib_neighbour answers(uint32_t address)
+{
+	struct rib_neighbour neighbour = router;
+
+	neighbour.address = address;
+	return neighbour;
+}
+
+static void over_next_hops_that_answer_flows_are_spread_by_weight(void **state)
+{
+	const uint32_t a = IP(192, 0, 2, 1), b = IP(192, 0, 2, 2), silent = IP(192, 0, 2, 3);
+	struct rib_view view = {.routes = ROUTES(outside_subnet, default_by(a, 4, 0, 3), default_by(b, 4, 1, 1),
+					default_by(silent, 4, 2, 1)),
+		.neighbours = NEIGHBOURS(answers(a), answers(b))};
+	struct result result;
+	uint32_t unused;
+
+	build(&view, &result);
+	assert_int_equal(result.summary.group_count, 1);
+	assert_in_range(slots_of(&result, a), ADJACENCY_GROUP_SLOTS * 2 / 3, ADJACENCY_GROUP_SLOTS * 5 / 6);
+	assert_int_equal(slots_of(&result, a) + slots_of(&result, b), ADJACENCY_GROUP_SLOTS);
+	assert_false(rib_view_default_unresolved(&view, &unused));
+	free(result.snapshot);
+	/* The last one that answers has no group, and costs nothing of one. */
+	view.neighbour_count = 1;
+	build(&view, &result);
+	assert_int_equal(result.summary.group_count, 0);
+	assert_int_equal(look(&result, PORT_OUTSIDE, IP(198, 51, 100, 1))->address, a);
+	free(result.snapshot);
+	view.neighbour_count = 0;
+	build(&view, &result);
+	assert_false(look(&result, PORT_OUTSIDE, IP(198, 51, 100, 1))->resolved);
+	assert_int_equal(look(&result, PORT_OUTSIDE, IP(198, 51, 100, 1))->address, a);
+	assert_true(rib_view_default_unresolved(&view, &unused));
+	free(result.snapshot);
+}
+
+/* As the kernel: of routes that were appended to the same prefix it takes the first. */
+static void two_routes_of_one_prefix_are_not_spread_over(void **state)
+{
+	const uint32_t a = IP(192, 0, 2, 1), b = IP(192, 0, 2, 2);
+	struct rib_view view = {.routes = ROUTES(outside_subnet, default_by(b, 5, 0, 1), default_by(a, 4, 0, 1)),
+		.neighbours = NEIGHBOURS(answers(a), answers(b))};
+	struct result result;
+
+	build(&view, &result);
+	assert_int_equal(result.summary.group_count, 0);
+	assert_int_equal(look(&result, PORT_OUTSIDE, IP(198, 51, 100, 1))->address, a);
+	free(result.snapshot);
+}
+
+static void routes_with_the_same_next_hops_share_a_group_and_their_number_is_limited(void **state)
+{
+	enum { COUNT = 2 * (NEXT_HOP_GROUP_COUNT_MAX + 10) };
+	struct rib_route *routes = calloc(COUNT, sizeof(*routes));
+	struct rib_neighbour neighbours[] = {answers(IP(192, 0, 2, 1)), answers(IP(192, 0, 2, 2))};
+	struct rib_view view = {.routes = routes, .route_count = COUNT, .neighbours = neighbours, .neighbour_count = 2};
+	struct result result;
+
+	for (unsigned distinct = 0; distinct < 2; distinct++) {
+		for (uint32_t i = 0; i < COUNT; i++) {
+			routes[i] = default_by(IP(192, 0, 2, 1) + i % 2, i / 2, (uint16_t)(i % 2), 1);
+			routes[i].address = IP(20, 0, 0, 0) + (i / 2 << 8);
+			routes[i].prefix_length_bits = 24;
+			routes[i].weight = distinct && i % 2 ? (uint16_t)(i / 2 + 1) : 1;
+		}
+		build(&view, &result);
+		assert_int_equal(result.summary.group_count, distinct ? NEXT_HOP_GROUP_COUNT_MAX : 1);
+		assert_int_equal(result.summary.unspread_count, distinct ? 10 : 0);
+		assert_int_equal(result.summary.left_out_count, 0);
+		assert_int_equal(result.snapshot->routes.count, COUNT / 2);
+		free(result.snapshot);
+	}
+	free(routes);
+}
+
 static void the_same_view_gives_the_same_bytes(void **state)
 {
 	struct rib_view view = {.routes = ROUTES(outside_default, outside_subnet), .neighbours = NEIGHBOURS(router)};
@@ -410,6 +517,9 @@ int main(void)
 		cmocka_unit_test(more_than_fits_is_left_out_and_told),
 		cmocka_unit_test(learned_neighbours_push_out_no_route_and_no_lasting_neighbour),
 		cmocka_unit_test(an_unresolved_default_gateway_is_found),
+		cmocka_unit_test(over_next_hops_that_answer_flows_are_spread_by_weight),
+		cmocka_unit_test(two_routes_of_one_prefix_are_not_spread_over),
+		cmocka_unit_test(routes_with_the_same_next_hops_share_a_group_and_their_number_is_limited),
 		cmocka_unit_test(the_same_view_gives_the_same_bytes),
 		cmocka_unit_test(an_unresolved_neighbour_is_asked_for_each_second),
 		cmocka_unit_test(a_requested_neighbour_that_never_answers_is_given_up),

@@ -286,6 +286,7 @@ static void adjacency_send(struct client *client, char arguments[][ARGUMENT_SIZE
 		(uint64_t)((char *)block.next_hops - (char *)&block), PORT_COUNT, sizeof(block.next_hops[0])};
 	block.head.routes = (struct policy_table){
 		(uint64_t)((char *)block.routes - (char *)&block), PORT_COUNT, sizeof(block.routes[0])};
+	block.head.groups = (struct policy_table){0, 0, sizeof(struct adjacency_group)};
 	for (uint8_t i = 0; i < PORT_COUNT; i++) {
 		mac_parse(arguments[2 + 2 * i], block.head.ports[i].mac);
 		block.next_hops[i].resolved = strcmp(arguments[3 + 2 * i], "-") != 0;

@@ -155,6 +155,7 @@ void fixture_adjacency(struct fixture *fixture, uint32_t inside_mtu_bytes, uint3
 		(uint64_t)((uint8_t *)block.next_hops - (uint8_t *)&block), 3, sizeof(block.next_hops[0])};
 	block.header.routes = (struct policy_table){
 		(uint64_t)((uint8_t *)block.routes - (uint8_t *)&block), 3, sizeof(block.routes[0])};
+	block.header.groups = (struct policy_table){0, 0, sizeof(struct adjacency_group)};
 	char text[NAT_TEXT_SIZE_BYTES] = "";
 	if (!adjacency_snapshot_check(&block, sizeof(block), text))
 		fail_msg("%s", text);

@@ -195,6 +195,7 @@ static void the_longest_prefix_wins_against_a_linear_search(void **state)
 			.next_hops = {offsetof(__typeof__(block), next_hops), ROUTES,
 				sizeof(struct adjacency_next_hop)},
 			.routes = {offsetof(__typeof__(block), routes), count, sizeof(struct adjacency_route)},
+			.groups = {0, 0, sizeof(struct adjacency_group)},
 		};
 		for (uint32_t i = 0; i < count; i++) {
 			const uint8_t bits = (uint8_t)(random() % 33);
@@ -231,7 +232,7 @@ static void the_longest_prefix_wins_against_a_linear_search(void **state)
 				}
 				if (twice)
 					continue; /* which of two equal prefixes stands is not promised */
-				const struct adjacency_hop *hop = adjacency_find(tables, port, address);
+				const struct adjacency_hop *hop = adjacency_find(tables, port, address, 0);
 				if (best == NULL || best->next_hop_index == ADJACENCY_UNREACHABLE)
 					assert_null(hop);
 				else

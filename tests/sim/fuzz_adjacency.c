@@ -14,13 +14,24 @@ static bool covers(const struct adjacency_route *route, uint32_t address)
 	return route->prefix_length_bits == 0 || (address ^ route->address) >> (32 - route->prefix_length_bits) == 0;
 }
 
+/* Is that the next hop of the route, or one of its group's? */
+static bool leads_to(
+	const struct adjacency_snapshot *snapshot, const struct adjacency_route *route, uint32_t flow, uint32_t index)
+{
+	const struct adjacency_group *groups =
+		(const void *)((const uint8_t *)snapshot + snapshot->groups.offset_bytes);
+	if (route->next_hop_index == ADJACENCY_UNREACHABLE || route->next_hop_index < ADJACENCY_GROUP)
+		return route->next_hop_index == index;
+	return groups[route->next_hop_index - ADJACENCY_GROUP].next_hops[flow % ADJACENCY_GROUP_SLOTS] == index;
+}
+
 /* The longest prefix; of equal ones any will do. */
 static void compare(const struct adjacency_tables *tables, const struct adjacency_snapshot *snapshot, unsigned port,
 	uint32_t address)
 {
 	const struct adjacency_route *routes =
 		(const void *)((const uint8_t *)snapshot + snapshot->routes.offset_bytes);
-	const struct adjacency_hop *hop = adjacency_find(tables, port, address);
+	const struct adjacency_hop *hop = adjacency_find(tables, port, address, address * 7);
 	const uint32_t index = hop != NULL ? (uint32_t)(hop - tables->next_hops) : ADJACENCY_UNREACHABLE;
 	int longest = -1;
 	bool found = false;
@@ -29,7 +40,8 @@ static void compare(const struct adjacency_tables *tables, const struct adjacenc
 			longest = routes[i].prefix_length_bits;
 	for (uint32_t i = 0; i < snapshot->routes.count; i++)
 		found = found || (routes[i].port == port && covers(&routes[i], address) &&
-					 routes[i].prefix_length_bits == longest && routes[i].next_hop_index == index);
+					 routes[i].prefix_length_bits == longest &&
+					 leads_to(snapshot, &routes[i], address * 7, index));
 	if (longest < 0 ? hop != NULL : !found)
 		abort();
 }
@@ -51,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		snapshot->generation |= 1;
 		snapshot->next_hops.record_size_bytes = sizeof(struct adjacency_next_hop);
 		snapshot->routes.record_size_bytes = sizeof(struct adjacency_route);
+		snapshot->groups.record_size_bytes = sizeof(struct adjacency_group);
 	}
 	if (adjacency_snapshot_check(snapshot, size_bytes, text)) {
 		const size_t tables_bytes = (adjacency_tables_size(snapshot) + 63) & ~(size_t)63;

@@ -193,6 +193,9 @@ void fragment_first_known(struct oracle *oracle, struct judgement *of, bool outb
 		of->wire.ip_bytes = wire_get16(held->packet + 2);
 		of->wire.l4 = held->packet + (held->packet[0] % 16) * 4u;
 		of->wire.source = datagram->source;
+		of->wire.destination = datagram->destination;
+		of->wire.protocol = datagram->protocol;
+		of->wire.fragment = true;
 		of->wire.ttl = held->packet[8];
 		of->wire.df = held->packet[6] & 0x40;
 		const enum drop_reason reason = fragment_follows(oracle, of, outbound);

@@ -180,6 +180,19 @@ enum drop_reason sender_refused(const struct oracle *oracle, const struct judgem
 
 /* ---- the way onward ---- */
 
+/* Of a group of next hops: by addresses, protocol, and the ports where every packet of the flow has them. */
+static uint32_t slot_of(const struct wire *wire)
+{
+	uint64_t flow = (uint64_t)(wire->source ^ wire->protocol) * 0x100000000u + wire->destination;
+	if (!wire->fragment && !wire->icmp_error) {
+		const uint16_t to_port = wire->protocol == WIRE_ICMP ? wire->source_port : wire->destination_port;
+		flow ^= wire->source_port * 65536u + to_port;
+	}
+	for (unsigned round = 0; round < 2; round++)
+		flow = (flow ^ flow / 0x100000000u) * 0xd6e8feb86659fd93u;
+	return (uint32_t)((flow ^ flow / 0x100000000u) % ADJACENCY_GROUP_SLOTS);
+}
+
 enum drop_reason route(const struct oracle *oracle, struct judgement *of, unsigned port, uint32_t to)
 {
 	if (!oracle->has_adjacency)
@@ -193,9 +206,15 @@ enum drop_reason route(const struct oracle *oracle, struct judgement *of, unsign
 			best = &routes[i];
 	if (best == NULL || best->next_hop_index == ADJACENCY_UNREACHABLE)
 		return DROP_NO_ROUTE;
+	uint32_t index = best->next_hop_index;
+	if (index >= ADJACENCY_GROUP) {
+		const struct adjacency_group *groups =
+			(const void *)(oracle->adjacency_bytes + adjacency->groups.offset_bytes);
+		index = groups[index - ADJACENCY_GROUP].next_hops[slot_of(&of->wire)];
+	}
 	const struct adjacency_next_hop *hop =
 		(const struct adjacency_next_hop *)(oracle->adjacency_bytes + adjacency->next_hops.offset_bytes) +
-		best->next_hop_index;
+		index;
 	if (hop->port != port)
 		return DROP_NO_ROUTE;
 	if (!hop->resolved)

@@ -521,6 +521,16 @@ static void reset_expected(struct oracle *oracle, const struct entry *entry, boo
 	const unsigned port = to_remote ? PORT_OUTSIDE : PORT_INSIDE;
 	if (vpc == NULL || oracle->workspaces[vpc->workspace_index] != entry->workspace)
 		return;
+	of.wire = to_remote ? (struct wire){.source = entry->inside,
+				      .destination = entry->remote,
+				      .source_port = entry->inside_port,
+				      .destination_port = entry->remote_port,
+				      .protocol = WIRE_TCP}
+			    : (struct wire){.source = entry->remote,
+				      .destination = entry->egress_address,
+				      .source_port = entry->remote_port,
+				      .destination_port = entry->egress_port,
+				      .protocol = WIRE_TCP};
 	if (route(oracle, &of, port, to_remote ? entry->remote : tunnel ? vtep : entry->inside) != DROP_NONE)
 		return;
 	struct output *output = &oracle->resets[oracle->reset_count++];

@@ -306,6 +306,19 @@ static void policy_apply(struct sim *sim, const struct model *before)
 	traffic_policy_changed(&sim->traffic);
 }
 
+/* Several next hops: for all that leaves, and for what goes to the first worker host. One may not be resolved. */
+static void routes_spread(struct world_adjacency *adjacency, struct random *random)
+{
+	for (unsigned slot = 0; slot < ADJACENCY_GROUP_SLOTS; slot++) {
+		adjacency->groups[0].next_hops[slot] = (uint16_t)(3 + random_below(random, 3));
+		adjacency->groups[1].next_hops[slot] = random_one_in(random, 3) ? 6 : 0;
+	}
+	adjacency->routes[0].next_hop_index = ADJACENCY_GROUP | 1;
+	adjacency->routes[3].next_hop_index = ADJACENCY_GROUP | 0;
+	if (random_one_in(random, 6))
+		adjacency->next_hops[4].resolved = 0;
+}
+
 static void adjacency_change(struct sim *sim)
 {
 	struct world *world = sim->world;
@@ -333,6 +346,8 @@ static void adjacency_change(struct sim *sim)
 	if (sim->model.plain)
 		adjacency->routes[adjacency->header.routes.count++] =
 			(struct adjacency_route){WORLD_IP(10, 0, 0, 0), 16, PORT_INSIDE, 0, 0};
+	if (random_one_in(random, 2))
+		routes_spread(adjacency, random);
 	sim->broken = true;
 	trace_note(sim, "the adjacency changes");
 	oracle_adjacency(sim->oracle, world_adjacency(world));

@@ -156,9 +156,10 @@ void world_adjacency_default(struct world *world)
 						{{2, 0, 0, 0, 1, 1}, 1, 0, WORLD_GATEWAY_INSIDE, 1500},
 						{{2, 0, 0, 0, 1, 2}, 1, 0, WORLD_GATEWAY_OUTSIDE, 1500},
 					},
-				.next_hops = {offsetof(struct world_adjacency, next_hops), 4,
+				.next_hops = {offsetof(struct world_adjacency, next_hops), 7,
 					sizeof(struct adjacency_next_hop)},
 				.routes = {offsetof(struct world_adjacency, routes), 4, sizeof(struct adjacency_route)},
+				.groups = {offsetof(struct world_adjacency, groups), 2, sizeof(struct adjacency_group)},
 			},
 		.next_hops =
 			{
@@ -166,6 +167,10 @@ void world_adjacency_default(struct world *world)
 				{{2, 0, 0, 0, 2, 2}, 1, PORT_INSIDE, WORLD_IP(10, 100, 0, 3), 0},
 				{{2, 0, 0, 0, 2, 3}, 1, PORT_INSIDE, WORLD_IP(10, 100, 0, 4), 0},
 				{{2, 0, 0, 0, 3, 1}, 1, PORT_OUTSIDE, WORLD_IP(198, 51, 100, 1), 0},
+				/* Of groups only: two more routers outside, one inside. */
+				{{2, 0, 0, 0, 3, 2}, 1, PORT_OUTSIDE, WORLD_IP(198, 51, 100, 3), 0},
+				{{2, 0, 0, 0, 3, 3}, 1, PORT_OUTSIDE, WORLD_IP(198, 51, 100, 4), 1300},
+				{{2, 0, 0, 0, 2, 4}, 1, PORT_INSIDE, WORLD_IP(10, 100, 0, 5), 0},
 			},
 		.routes =
 			{

@@ -40,6 +40,7 @@ struct world_adjacency {
 	struct adjacency_snapshot header;
 	struct adjacency_next_hop next_hops[8];
 	struct adjacency_route routes[16];
+	struct adjacency_group groups[2];
 };
 
 /* A frame with room around it, and its descriptor, whose owner it is. */

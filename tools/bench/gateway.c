@@ -53,6 +53,7 @@ static bool adjacency_apply(struct gateway *gateway, char *ret_text)
 		(uint64_t)((uint8_t *)block.next_hops - (uint8_t *)&block), 3, sizeof(block.next_hops[0])};
 	block.header.routes = (struct policy_table){
 		(uint64_t)((uint8_t *)block.routes - (uint8_t *)&block), 5, sizeof(block.routes[0])};
+	block.header.groups = (struct policy_table){0, 0, sizeof(struct adjacency_group)};
 	if (!adjacency_snapshot_check(&block, sizeof(block), ret_text) ||
 		!memory_allocate(
 			adjacency_tables_size(&block.header), gateway->plan.pages, &gateway->adjacency_block, ret_text))
