@@ -18,6 +18,7 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+#include "dataplane/io/pool.h"
 #include "dataplane/io/xdp_leftover.h"
 #include "dataplane/nat/check.h"
 
@@ -28,7 +29,6 @@ enum {
 	/* Of each shard beyond the first: 512 fragments held, 768 in its cache of the pool, a full ring to it. */
 	POOL_PER_SHARD_COUNT = 2048,
 	POOL_COUNT_MAX = 131072,
-	POOL_CACHE_COUNT = 512,
 	FRAME_OVERHEAD_BYTES = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
 };
 
@@ -167,16 +167,13 @@ static bool port_configure(struct port *port, unsigned port_index, struct rte_me
 	return true;
 }
 
-static struct rte_mempool *pool_create(const struct ports *ports, char *ret_text)
+static struct rte_mempool *packets_create(const struct ports *ports, char *ret_text)
 {
 	unsigned queue_count = RTE_MAX(ports->ports[PORT_INSIDE].queue_count, ports->ports[PORT_OUTSIDE].queue_count);
 	unsigned more_shards = rte_lcore_count() > 2 ? rte_lcore_count() - 2 : 0;
 	unsigned count = RTE_MIN(
 		queue_count * POOL_PER_QUEUE_COUNT + more_shards * POOL_PER_SHARD_COUNT, (unsigned)POOL_COUNT_MAX);
-	/* The descriptor lies in the buffer's private area, so that it lives as long as the packet: the core may keep
-	 * both. */
-	struct rte_mempool *pool = rte_pktmbuf_pool_create("packets", count, POOL_CACHE_COUNT,
-		RTE_ALIGN_CEIL(sizeof(struct packet), RTE_CACHE_LINE_SIZE), RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	struct rte_mempool *pool = pool_create(count);
 
 	if (pool == NULL) {
 		refuse(ret_text,
@@ -184,11 +181,11 @@ static struct rte_mempool *pool_create(const struct ports *ports, char *ret_text
 			rte_strerror(rte_errno));
 		return NULL;
 	}
-	/* The AF_XDP driver registers the pool with the kernel as one piece from its first byte. */
-	if (pool->nb_mem_chunks != 1) {
+	if ((ports->ports[PORT_INSIDE].device.af_xdp || ports->ports[PORT_OUTSIDE].device.af_xdp) &&
+		!pool_is_dense(pool)) {
 		rte_mempool_free(pool);
-		refuse(ret_text,
-			"the packet buffers do not fit one piece of memory: use larger hugepages, or --no-huge");
+		refuse(ret_text, "the packet buffers do not fit one piece of memory: use larger hugepages, or "
+				 "--no-huge, and --iova-mode=va");
 		return NULL;
 	}
 	return pool;
@@ -210,7 +207,7 @@ bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT]
 		       port_prepare(&opened.ports[i], i, steer_object, ret_text);
 	}
 	if (done) {
-		opened.pool = pool_create(&opened, ret_text);
+		opened.pool = packets_create(&opened, ret_text);
 		done = opened.pool != NULL;
 	}
 	for (unsigned i = 0; done && i < PORT_COUNT; i++)
