@@ -20,7 +20,9 @@ uint64_t random_next(struct random *random)
 
 uint32_t random_below(struct random *random, uint32_t bound)
 {
-	return (uint32_t)(random_next(random) % bound);
+	if (random->bytes != NULL)
+		return (uint32_t)(random_next(random) % bound); /* of two bytes each */
+	return (uint32_t)((random_next(random) >> 32) * bound >> 32);
 }
 
 static void workspace_settings(struct model_workspace *of, struct random *random, const struct model_options *options)

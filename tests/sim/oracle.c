@@ -125,7 +125,7 @@ static enum drop_reason outbound(struct oracle *oracle, struct judgement *of)
 	of->entry = find_inside(oracle, wire->vni, wire->protocol, wire->source, wire->source_port, wire->destination,
 		wire->destination_port);
 	if (of->entry != NULL && !alive(oracle, of->entry)) {
-		of->entry->used = false; /* it must not carry the successor's packets */
+		entry_remove(oracle, of->entry); /* it must not carry the successor's packets */
 		of->entry = NULL;
 	}
 	reason = of->entry == NULL ? create(oracle, of) : sender_refused(oracle, of);
@@ -267,14 +267,14 @@ bool same(struct oracle *oracle, const struct output *output, const struct oracl
 			output->port);
 		return false;
 	}
-	for (uint32_t i = 0; i < length_bytes; i++)
-		if (seen->bytes[i] != frame[i]) {
-			snprintf(text, size, "packet %llu: byte %u of %u that left by port %u is %02x, should be %02x",
-				(unsigned long long)output->handle, i, length_bytes, output->port, seen->bytes[i],
-				frame[i]);
-			return false;
-		}
-	return true;
+	if (memcmp(seen->bytes, frame, length_bytes) == 0)
+		return true;
+	uint32_t at = 0;
+	while (seen->bytes[at] == frame[at])
+		at++;
+	snprintf(text, size, "packet %llu: byte %u of %u that left by port %u is %02x, should be %02x",
+		(unsigned long long)output->handle, at, length_bytes, output->port, seen->bytes[at], frame[at]);
+	return false;
 }
 
 /* All that should come out did, and nothing else. The packet itself is first; the order of the others is free. */
@@ -283,12 +283,17 @@ static const char *judge_outputs(
 {
 	bool matched[OUTPUTS_MAX] = {false};
 	for (uint32_t i = 0; i < of->output_count; i++) {
-		bool found = false;
-		snprintf(oracle->complaint, sizeof(oracle->complaint), "a packet that should come out (%s, %s) did not",
-			of->outputs[i].forwarded ? "sent" : "dropped", drop_reason_label(of->outputs[i].reason));
+		bool candidate = false, found = false;
 		for (uint32_t s = 0; s < seen_count && !found; s++)
-			if (!matched[s] && seen[s].handle == of->outputs[i].handle)
+			if (!matched[s] && seen[s].handle == of->outputs[i].handle) {
+				candidate = true;
 				matched[s] = found = same(oracle, &of->outputs[i], &seen[s]);
+			}
+		if (!found && !candidate)
+			snprintf(oracle->complaint, sizeof(oracle->complaint),
+				"a packet that should come out (%s, %s) did not",
+				of->outputs[i].forwarded ? "sent" : "dropped",
+				drop_reason_label(of->outputs[i].reason));
 		if (!found)
 			return oracle->complaint;
 	}
@@ -390,24 +395,12 @@ void oracle_restart(struct oracle *oracle, const struct oracle_config *config)
 {
 	if (config->sessions_max > ORACLE_SESSIONS_MAX)
 		abort();
-	struct parts *datagrams = oracle->datagrams;
-	struct output *resets = oracle->resets;
 	forget(oracle);
-	/* Of the entries, by far the most of it, only those that were ever used. */
-	memset(oracle->entries, 0, oracle->entries_ever * sizeof(oracle->entries[0]));
 	memset(oracle, 0, offsetof(struct oracle, entries));
-	memset(&oracle->datagrams, 0, sizeof(*oracle) - offsetof(struct oracle, datagrams));
-	oracle->datagrams = datagrams;
-	oracle->resets = resets;
 	oracle->config = *config;
 	oracle->now_ns = (int64_t)config->now_ns;
 	oracle->last_id = UINT16_MAX;
-	const struct policy_egress_ip own = {.port_first = 0};
-	const uint32_t end = config->port_first + config->port_count;
-	for (uint32_t port = config->port_first, next; port < end; port = next) { /* turn by turn */
-		next = port / 32 * 32 + 32 < end ? port / 32 * 32 + 32 : end;
-		oracle->ports_given += port_given(oracle, &own, port) ? next - port : 0;
-	}
+	oracle->ports_given = ports_given(oracle, &(struct policy_egress_ip){.port_first = 0});
 }
 
 struct oracle *oracle_new(const struct oracle_config *config)

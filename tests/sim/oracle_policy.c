@@ -27,8 +27,14 @@ void oracle_policy(struct oracle *oracle, const struct policy_snapshot *snapshot
 		oracle->has_policy = false; /* the objects are remembered: the next policy may name them again */
 		return;
 	}
-	memcpy(&old, oracle, sizeof(old));
 	old.has_policy = oracle->serials != 0;
+	if (old.has_policy)
+		memcpy(old.policy_bytes, oracle->policy_bytes, oracle->policy.size_bytes);
+	memcpy(old.workspaces, oracle->workspaces, sizeof(old.workspaces));
+	memcpy(old.vpcs, oracle->vpcs, sizeof(old.vpcs));
+	memcpy(old.egress_ips, oracle->egress_ips, sizeof(old.egress_ips));
+	memcpy(old.workers, oracle->workers, sizeof(old.workers));
+	memcpy(old.allowances, oracle->allowances, sizeof(old.allowances));
 	oracle->has_policy = true;
 	oracle->changed_ns = oracle->now_ns;
 	memcpy(oracle->policy_bytes, snapshot, snapshot->size_bytes);
@@ -44,7 +50,7 @@ void oracle_policy(struct oracle *oracle, const struct policy_snapshot *snapshot
 		now->address == then->address && oracle->vpcs[now->vpc_index] == before->vpcs[then->vpc_index])
 	for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++) {
 		oracle->allowances[i] =
-			(struct allowance){oracle->workspaces[i], SECOND, SECOND, SECOND, SECOND, SECOND};
+			(struct allowance){oracle->workspaces[i], {SECOND, SECOND}, SECOND, SECOND, SECOND};
 		for (uint32_t j = 0; j < COUNT(before, POLICY_WORKSPACES); j++)
 			if (before->workspaces[j] == oracle->workspaces[i])
 				oracle->allowances[i] = before->allowances[j];

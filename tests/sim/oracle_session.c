@@ -16,14 +16,16 @@ void oracle_time(struct oracle *oracle, uint64_t now_ns)
 		return;
 	oracle->now_ns = (int64_t)now_ns;
 	for (uint32_t i = 0; i < ORACLE_RECORDS_MAX; i++) {
-		refill(&oracle->allowances[i].sessions, passed_ns);
-		refill(&oracle->allowances[i].sessions_least, passed_ns);
+		refill(&oracle->allowances[i].sessions.most, passed_ns);
+		refill(&oracle->allowances[i].sessions.least, passed_ns);
 		refill(&oracle->allowances[i].packets, passed_ns);
 		refill(&oracle->allowances[i].bytes, passed_ns);
 		refill(&oracle->allowances[i].answers, passed_ns);
 	}
-	for (uint32_t i = 0; i < oracle->pace_count; i++)
-		refill(&oracle->paces[i].sessions, passed_ns);
+	for (uint32_t i = 0; i < oracle->pace_count; i++) {
+		refill(&oracle->paces[i].sessions.most, passed_ns);
+		refill(&oracle->paces[i].sessions.least, passed_ns);
+	}
 }
 
 bool spend(int64_t *credit_ns, int64_t cost_ns)
@@ -63,10 +65,38 @@ bool rates_held(struct oracle *oracle, const struct judgement *of)
 
 uint32_t oracle_session_count(const struct oracle *oracle)
 {
-	uint32_t count = 0;
-	EACH_ENTRY ((struct oracle *)oracle, entry)
-		count++;
-	return count;
+	return oracle->entry_count;
+}
+
+/* What a search compares first. */
+static uint64_t remote_of(uint8_t protocol, uint32_t remote, uint16_t remote_port)
+{
+	return (uint64_t)remote << 32 | (uint64_t)remote_port << 16 | protocol;
+}
+
+/* The next session with a remote, from *at on; NULL: no more. */
+static struct entry *entry_with(struct oracle *oracle, uint64_t remote, uint32_t *at)
+{
+	while (*at < oracle->entry_count)
+		if (oracle->remotes[(*at)++] == remote)
+			return &oracle->entries[*at - 1];
+	return NULL;
+}
+
+static struct entry *entry_add(struct oracle *oracle, const struct entry *entry)
+{
+	const uint32_t at = oracle->entry_count++;
+	oracle->entries[at] = *entry;
+	oracle->remotes[at] = remote_of(entry->protocol, entry->remote, entry->remote_port);
+	return &oracle->entries[at];
+}
+
+/* The last one takes its place. */
+void entry_remove(struct oracle *oracle, struct entry *entry)
+{
+	const uint32_t last = --oracle->entry_count;
+	oracle->remotes[entry - oracle->entries] = oracle->remotes[last];
+	*entry = oracle->entries[last];
 }
 
 /* A session lives as long as the very VPC, egress IP and worker it was made for, while its address is the VPC's and the
@@ -118,10 +148,9 @@ static bool half_open(const struct entry *entry)
 struct entry *find_inside(struct oracle *oracle, uint32_t vni, uint8_t protocol, uint32_t inside, uint16_t inside_port,
 	uint32_t remote, uint16_t remote_port)
 {
-	EACH_ENTRY (oracle, entry)
-		if (entry->vni == vni && entry->protocol == protocol && entry->inside == inside &&
-			entry->inside_port == inside_port && entry->remote == remote &&
-			entry->remote_port == remote_port)
+	uint32_t at = 0;
+	for (struct entry *entry; (entry = entry_with(oracle, remote_of(protocol, remote, remote_port), &at)) != NULL;)
+		if (entry->vni == vni && entry->inside == inside && entry->inside_port == inside_port)
 			return entry;
 	return NULL;
 }
@@ -137,9 +166,9 @@ struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egr
 	const struct policy_workspace *owner =
 		ip == NULL ? NULL : RECORDS(oracle, policy_workspace, POLICY_WORKSPACES) + ip->workspace_index;
 	struct entry *other = NULL;
-	EACH_ENTRY (oracle, entry)
-		if (entry->egress_address == egress && entry->egress_port == egress_port &&
-			entry->protocol == protocol && entry->remote == remote && entry->remote_port == remote_port) {
+	uint32_t at = 0;
+	for (struct entry *entry; (entry = entry_with(oracle, remote_of(protocol, remote, remote_port), &at)) != NULL;)
+		if (entry->egress_address == egress && entry->egress_port == egress_port) {
 			if (owner != NULL && independent(owner, protocol) == (entry->mapping != 0))
 				return entry;
 			other = entry;
@@ -148,7 +177,7 @@ struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egr
 }
 
 /* Ports are dealt to the shards in turns of 32, from 1024 up; of a shared address only the workspace's own. */
-bool port_given(const struct oracle *oracle, const struct policy_egress_ip *ip, uint32_t port)
+static bool port_given(const struct oracle *oracle, const struct policy_egress_ip *ip, uint32_t port)
 {
 	const struct oracle_config *shard = &oracle->config;
 	if (port < 1024 || port < shard->port_first || port >= shard->port_first + shard->port_count)
@@ -158,31 +187,46 @@ bool port_given(const struct oracle *oracle, const struct policy_egress_ip *ip, 
 	return port / 32 % shard->shard_count == shard->shard_index;
 }
 
+/* How many they are; turn by turn, of which all are given or none. */
+uint32_t ports_given(const struct oracle *oracle, const struct policy_egress_ip *ip)
+{
+	const uint32_t slice_end = oracle->config.port_first + oracle->config.port_count;
+	const uint32_t end = ip->port_first != 0 && ip->port_last + 1u < slice_end ? ip->port_last + 1u : slice_end;
+	uint32_t port = ip->port_first > oracle->config.port_first ? ip->port_first : oracle->config.port_first;
+	uint32_t count = 0;
+	for (uint32_t next; port < end; port = next) {
+		next = port / 32 * 32 + 32 < end ? port / 32 * 32 + 32 : end;
+		count += port_given(oracle, ip, port) ? next - port : 0;
+	}
+	return count;
+}
+
+/* By the last answer of ports_free(). */
+static bool taken(const struct oracle *oracle, uint16_t port)
+{
+	return oracle->taken[port] == oracle->question;
+}
+
 /*
- * How many ports of an egress IP are free for this packet's remote; `taken` says which are not. Endpoint-independent
+ * How many ports of an egress IP are free for this packet's remote; taken() says which are not. Endpoint-independent
  * mappings share theirs with nobody. What has no ports goes by address alone: one worker per remote, and none on a
  * shared address.
  */
 static uint32_t ports_free(struct oracle *oracle, const struct judgement *of, const struct policy_egress_ip *ip)
 {
 	const bool mapped = independent(of->of, of->wire.protocol), has_ports = wire_has_ports(of->wire.protocol);
-	uint32_t count = has_ports ? 0 : ip->port_first == 0;
-	const uint32_t first = ip->port_first != 0 ? ip->port_first : 0;
-	const uint32_t last = ip->port_first != 0 ? ip->port_last : 65535;
-	if (first == 0 && has_ports)
-		count = oracle->ports_given;
-	else
-		for (uint32_t port = first; has_ports && port <= last; port++)
-			count += port_given(oracle, ip, port);
-	memset(oracle->taken, 0, sizeof(oracle->taken));
+	uint32_t count = !has_ports	       ? ip->port_first == 0
+			 : ip->port_first == 0 ? oracle->ports_given
+					       : ports_given(oracle, ip);
+	oracle->question++;
 	EACH_ENTRY (oracle, entry) {
 		const bool here = entry->egress_address == ip->address && entry->protocol == of->wire.protocol;
 		const bool same_remote =
 			entry->remote == of->wire.destination && entry->remote_port == of->wire.destination_port;
 		/* What was made under the other mapping mode is in the way where it waits for the same remote. */
-		if (!here || !(same_remote || (mapped && entry->mapping != 0)) || oracle->taken[entry->egress_port])
+		if (!here || !(same_remote || (mapped && entry->mapping != 0)) || taken(oracle, entry->egress_port))
 			continue;
-		oracle->taken[entry->egress_port] = true;
+		oracle->taken[entry->egress_port] = oracle->question;
 		count -= count > 0 && (!has_ports || port_given(oracle, ip, entry->egress_port));
 	}
 	return count;
@@ -236,7 +280,7 @@ static enum drop_reason choose(struct oracle *oracle, struct judgement *of, stru
 		if (here) {
 			own = true;
 			entry->egress = oracle->egress_ips[i];
-			if (oracle->taken[entry->egress_port] ||
+			if (taken(oracle, entry->egress_port) ||
 				(wire_has_ports(entry->protocol) ? !port_given(oracle, &ips[i], entry->egress_port)
 								 : entry->egress_port != 0))
 				of->bad_choice = "the port chosen is not free for this remote";
@@ -262,6 +306,8 @@ static uint32_t promised(struct oracle *oracle)
 		uint32_t guaranteed =
 			RECORDS(oracle, policy_workspace, POLICY_WORKSPACES)[i].limits.sessions_guaranteed /
 			oracle->config.shard_count;
+		if (guaranteed == 0)
+			continue;
 		EACH_ENTRY (oracle, entry)
 			guaranteed -= entry->workspace == oracle->workspaces[i] && guaranteed > 0;
 		sum += guaranteed;
@@ -275,15 +321,21 @@ static bool tallied(const struct policy_limits *limits)
 	       limits->worker_new_sessions_per_second != 0;
 }
 
-static int64_t *pace_of(struct oracle *oracle, const struct wire *wire, bool fresh)
+/*
+ * `own` sessions of the worker count, and so many more of one that had its address in another workspace before: those
+ * share their count with it only if its workspace has taken that one's place in the core's tables.
+ */
+static struct credit *pace_of(struct oracle *oracle, const struct wire *wire, uint32_t own, uint32_t remains)
 {
 	struct pace *pace = oracle->paces;
 	while (pace < oracle->paces + oracle->pace_count && (pace->vni != wire->vni || pace->inside != wire->source))
 		pace++;
 	if (pace == oracle->paces + PACES_MAX)
 		abort();
-	if (fresh || pace == oracle->paces + oracle->pace_count)
-		*pace = (struct pace){wire->vni, wire->source, SECOND};
+	if (own + remains == 0 || pace == oracle->paces + oracle->pace_count)
+		*pace = (struct pace){wire->vni, wire->source, {SECOND, SECOND}};
+	if (own == 0)
+		pace->sessions.most = SECOND;
 	if (pace == oracle->paces + oracle->pace_count)
 		oracle->pace_count++;
 	return &pace->sessions;
@@ -295,20 +347,20 @@ static bool reached(const struct judgement *of, uint32_t limit, uint32_t own, ui
 	return limit != 0 && (own >= limit || (own + remains >= limit && of->seen->reason == reason));
 }
 
-static bool spend_a_session(struct allowance *allowance, int64_t cost_ns, bool refused)
+static bool spend_a_session(struct credit *credit, int64_t cost_ns, bool refused)
 {
 	if (cost_ns == 0)
 		return true;
-	if (allowance->sessions <= 0)
+	if (credit->most <= 0)
 		return false;
-	if (allowance->sessions_least <= 0 && refused) {
-		allowance->sessions = 0; /* so there was nothing; how much less, it does not say */
+	if (credit->least <= 0 && refused) {
+		credit->most = 0; /* so there was nothing; how much less, it does not say */
 		return false;
 	}
-	if (allowance->sessions_least <= 0)
-		allowance->sessions_least = 1;
-	allowance->sessions -= cost_ns;
-	allowance->sessions_least -= cost_ns;
+	if (credit->least <= 0)
+		credit->least = 1;
+	credit->most -= cost_ns;
+	credit->least -= cost_ns;
 	return true;
 }
 
@@ -320,11 +372,12 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 	struct {
 		uint32_t all, half_open, of_worker, half_open_of_worker, to_remote;
 	} own = {0}, remains = {0}, *count;
+	const bool limited = limits->sessions != 0 || limits->half_open != 0 || tallied(limits);
 	EACH_ENTRY (oracle, entry) {
 		const bool same = entry->tallied && entry->vni == wire->vni && entry->inside == wire->source;
 		count = entry->workspace == of->workspace ? &own : &remains;
-		if (count == &remains && alive(oracle, entry))
-			continue; /* another's, and his alone */
+		if (count == &remains && (!limited || alive(oracle, entry)))
+			continue; /* of no matter; or another's, and his alone */
 		count->all++;
 		count->half_open += half_open(entry);
 		count->of_worker += same;
@@ -338,7 +391,7 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 		return DROP_LIMIT_SESSIONS;
 	/* What counts though it is nobody's has refused it here; or a limit of the worker has later, at a price. */
 	if (reached(of, limits->sessions, own.all, remains.all, DROP_LIMIT_SESSIONS)) {
-		allowance->sessions_least -= new_ns;
+		allowance->sessions.least -= new_ns;
 		return DROP_LIMIT_SESSIONS;
 	}
 	const uint32_t free = oracle->config.sessions_max - oracle_session_count(oracle);
@@ -347,10 +400,11 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 	if (tcp && limits->half_open != 0 && own.half_open >= limits->half_open)
 		return DROP_LIMIT_HALF_OPEN;
 	if (tcp && reached(of, limits->half_open, own.half_open, remains.half_open, DROP_LIMIT_HALF_OPEN)) {
-		allowance->sessions_least -= new_ns;
+		allowance->sessions.least -= new_ns;
 		return DROP_LIMIT_HALF_OPEN;
 	}
-	if (!spend_a_session(allowance, new_ns, of->seen->reason == DROP_LIMIT_SESSION_RATE))
+	const bool too_fast = of->seen->reason == DROP_LIMIT_SESSION_RATE;
+	if (!spend_a_session(&allowance->sessions, new_ns, too_fast))
 		return DROP_LIMIT_SESSION_RATE;
 	if (reached(of, limits->worker_sessions, own.of_worker, remains.of_worker, DROP_LIMIT_SESSIONS) ||
 		reached(of, limits->sessions_per_remote, own.to_remote, remains.to_remote, DROP_LIMIT_SESSIONS))
@@ -360,7 +414,7 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 		return DROP_LIMIT_HALF_OPEN;
 	const int64_t worker_cost_ns = cost_ns(limits->worker_new_sessions_per_second);
 	if (worker_cost_ns != 0 &&
-		!spend(pace_of(oracle, wire, own.of_worker + remains.of_worker == 0), worker_cost_ns))
+		!spend_a_session(pace_of(oracle, wire, own.of_worker, remains.of_worker), worker_cost_ns, too_fast))
 		return DROP_LIMIT_SESSION_RATE;
 	return DROP_NONE;
 }
@@ -394,7 +448,6 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		return reason;
 	const int worker = worker_of(oracle, of->vpc, wire->source);
 	struct entry entry = {
-		.used = true,
 		.serial = ++oracle->serials,
 		.workspace = of->workspace,
 		.vpc = oracle->vpcs[of->vpc - RECORDS(oracle, policy_vpc, POLICY_VPCS)],
@@ -430,9 +483,6 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		if (independent(of->of, wire->protocol))
 			entry.mapping = ++oracle->serials;
 	}
-	struct entry *place = oracle->entries;
-	while (place < oracle->entries + oracle->config.sessions_max && place->used)
-		place++;
 	if (leader != NULL && entry.mapping != leader->mapping)
 		EACH_ENTRY (oracle, other)
 			if (other->mapping == leader->mapping)
@@ -441,10 +491,7 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		oracle, entry.protocol, entry.egress_address, entry.egress_port, entry.remote, entry.remote_port);
 	if (twin != NULL && alive(oracle, twin))
 		of->bad_choice = "another session has the same egress address, port and remote";
-	*place = entry;
-	if (place == oracle->entries + oracle->entries_ever)
-		oracle->entries_ever++;
-	of->entry = place;
+	of->entry = entry_add(oracle, &entry);
 	return DROP_NONE;
 }
 
@@ -566,7 +613,7 @@ const char *oracle_ended(struct oracle *oracle, const struct session *record)
 	if (!gone && entry->last_ns + timeout_ns(oracle, entry) > oracle->now_ns + TICK_NS)
 		return "a session ended before its time";
 	farewell(oracle, entry, gone);
-	entry->used = false;
+	entry_remove(oracle, entry);
 	return NULL;
 }
 

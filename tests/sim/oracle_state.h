@@ -21,7 +21,6 @@ enum { RESETS_MAX = 4096, OUTPUTS_MAX = 64, PACKET_MAX = 2304, ANSWER_NS = 10000
 
 /* A 5-tuple, and the very objects it was made for: each has a serial that is never given to another. */
 struct entry {
-	bool used;
 	uint64_t serial;
 	uint64_t workspace, vpc, egress, worker; /* worker 0: not listed */
 	uint64_t mapping;			 /* 0: endpoint-dependent */
@@ -36,17 +35,22 @@ struct entry {
 	int64_t last_ns;
 };
 
+/* Of what is left, where the core knows better what was spent: see limits_refuse(). */
+struct credit {
+	int64_t most, least;
+};
+
 /* What a workspace has left of each allowance, in nanoseconds; a second's worth at most. */
 struct allowance {
 	uint64_t workspace;
-	int64_t sessions, packets, bytes, answers;
-	int64_t sessions_least; /* where the core knows better what was spent: see limits_refuse() */
+	struct credit sessions;
+	int64_t packets, bytes, answers;
 };
 
 /* What a worker has left of its own allowance of new sessions; a new one when it has no sessions that count. */
 struct pace {
 	uint32_t vni, inside;
-	int64_t sessions;
+	struct credit sessions;
 };
 
 /* Paired pooling: the egress IPs that are known not to be this worker's own. */
@@ -96,6 +100,24 @@ struct oracle {
 	int64_t now_ns, changed_ns;
 	uint64_t serials;
 	bool has_policy, has_adjacency;
+	uint64_t workspaces[ORACLE_RECORDS_MAX], vpcs[ORACLE_RECORDS_MAX]; /* serials, by index in the policy */
+	uint64_t egress_ips[ORACLE_RECORDS_MAX], workers[ORACLE_RECORDS_MAX];
+	struct allowance allowances[ORACLE_RECORDS_MAX];
+	uint32_t entry_count, pace_count, home_count, reset_count;
+	uint32_t datagrams_ever; /* none behind these was ever in use */
+	uint16_t last_id;
+	uint32_t ports_given; /* of an address that is not shared */
+	bool resets_scarce;   /* some workspace had no answers left for them */
+	char complaint[512];
+	/* What follows is not cleared by oracle_restart(). */
+	struct entry entries[ORACLE_SESSIONS_MAX]; /* no gaps, no order */
+	uint64_t remotes[ORACLE_SESSIONS_MAX];	   /* remote_of() each of them */
+	struct pace paces[PACES_MAX];
+	struct home homes[HOMES_MAX];
+	struct parts *datagrams; /* DATAGRAMS_MAX_SEEN of them */
+	struct output *resets;	 /* that upkeep should have made; RESETS_MAX */
+	uint64_t taken[65536];	 /* ports: the number of the last question to which the answer was that it is taken */
+	uint64_t question;
 	union {
 		struct policy_snapshot policy;
 		uint8_t policy_bytes[ORACLE_POLICY_MAX_BYTES];
@@ -104,23 +126,6 @@ struct oracle {
 		struct adjacency_snapshot adjacency;
 		uint8_t adjacency_bytes[ORACLE_POLICY_MAX_BYTES];
 	};
-	uint64_t workspaces[ORACLE_RECORDS_MAX], vpcs[ORACLE_RECORDS_MAX]; /* serials, by index in the policy */
-	uint64_t egress_ips[ORACLE_RECORDS_MAX], workers[ORACLE_RECORDS_MAX];
-	struct allowance allowances[ORACLE_RECORDS_MAX];
-	struct pace paces[PACES_MAX];
-	uint32_t pace_count;
-	struct home homes[HOMES_MAX];
-	uint32_t home_count;
-	struct entry entries[ORACLE_SESSIONS_MAX];
-	struct parts *datagrams;	       /* DATAGRAMS_MAX_SEEN of them */
-	uint32_t entries_ever, datagrams_ever; /* none behind these was ever in use */
-	uint16_t last_id;
-	uint32_t ports_given; /* of an address that is not shared */
-	bool taken[65536];
-	struct output *resets; /* that upkeep should have made; RESETS_MAX */
-	uint32_t reset_count;
-	bool resets_scarce; /* some workspace had no answers left for them */
-	char complaint[512];
 };
 
 /* A packet under judgement, and what becomes of it. */
@@ -148,8 +153,7 @@ struct judgement {
 	((const struct type *)((oracle)->policy_bytes + (oracle)->policy.tables[table].offset_bytes))
 #define COUNT(oracle, table) ((oracle)->has_policy ? (oracle)->policy.tables[table].count : 0)
 #define EACH_ENTRY(oracle, it)                                                                                         \
-	for (struct entry *it = (oracle)->entries; it < (oracle)->entries + (oracle)->entries_ever; it++)              \
-		if (it->used)
+	for (struct entry *it = (oracle)->entries; it < (oracle)->entries + (oracle)->entry_count; it++)
 #define EACH_DATAGRAM(oracle, it)                                                                                      \
 	for (struct parts *it = (oracle)->datagrams; it < (oracle)->datagrams + (oracle)->datagrams_ever; it++)        \
 		if (it->is != UNUSED)
@@ -171,9 +175,10 @@ bool fits(const struct oracle *oracle, struct judgement *of, unsigned port);
 /* oracle_session.c */
 struct allowance *allowance_of(struct oracle *oracle, const struct judgement *of);
 bool spend(int64_t *credit_ns, int64_t cost_ns);
-bool port_given(const struct oracle *oracle, const struct policy_egress_ip *ip, uint32_t port);
+uint32_t ports_given(const struct oracle *oracle, const struct policy_egress_ip *ip);
 bool rates_held(struct oracle *oracle, const struct judgement *of);
 bool alive(const struct oracle *oracle, const struct entry *entry);
+void entry_remove(struct oracle *oracle, struct entry *entry);
 struct entry *find_inside(struct oracle *oracle, uint32_t vni, uint8_t protocol, uint32_t inside, uint16_t inside_port,
 	uint32_t remote, uint16_t remote_port);
 struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egress, uint16_t egress_port,

@@ -203,12 +203,14 @@ def every_mutant_fits(tree, mutants):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=0)
-    parser.add_argument("--only", type=int, default=0)
+    parser.add_argument("--only", type=int)
     parser.add_argument("--all-tests", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--tree", type=pathlib.Path, default=HERE.parent.parent)
     options = parser.parse_args()
     mutants = list(enumerate(mutants_read(HERE / "mutants.txt"), 1))
+    if options.only is not None and not 1 <= options.only <= len(mutants):
+        parser.error(f"--only {options.only}: there are {len(mutants)} mutants, from 1 on")
     if options.list:
         for number, mutant in mutants:
             print(f"{number:3} {mutant['file']}: {mutant['what']}")
@@ -219,7 +221,7 @@ def main():
         tree = pathlib.Path(work) / "tree"
         tree_copy(options.tree.resolve(), tree)
         listed = mutants
-        if options.only:
+        if options.only is not None:
             mutants = [pair for pair in mutants if pair[0] == options.only]
         elif options.sample:
             count = min(options.sample, len(listed))

@@ -5,30 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How often it is asked whether anything is there that should have ended. */
+enum { AUDIT_NS = 1000000000 / 16 };
+
 /* traffic: inside, outside, icmp, garbage, unsolicited, fragments, delayed, inside ports, large, turnover */
 const struct mix sim_mixes[MIXES] = {
-	{"traffic", "ordinary_traffic_is_translated_as_the_oracle_says", {500, 380, 30, 5, 10, 10, 60, 200, 10, 60},
+	{"traffic", "ordinary_traffic_is_translated_as_the_oracle_says", {500, 380, 30, 5, 10, 10, 60, 200, 10, 100},
 		{.workspaces = 3, .short_timers = true, .steady_objects = true, .shared = true}, 1024, 0, 1, 5000, 30},
-	{"churn", "no_packet_meets_the_state_of_what_is_gone", {480, 380, 40, 5, 10, 20, 100, 20, 5, 120},
+	{"churn", "no_packet_meets_the_state_of_what_is_gone", {480, 380, 40, 5, 10, 20, 100, 20, 5, 190},
 		{.workspaces = 4, .short_timers = true, .shared = true}, 1024, 0, 1, 150, 20},
-	{"narrow", "ports_are_used_to_the_last_one_and_given_to_one_only", {550, 380, 20, 2, 10, 5, 60, 60, 2, 120},
+	{"narrow", "ports_are_used_to_the_last_one_and_given_to_one_only", {550, 380, 20, 2, 10, 5, 60, 60, 2, 160},
 		{.workspaces = 3, .short_timers = true}, 1024, 24, 1, 600, 15},
 	{"full", "a_full_table_refuses_and_evicts_nobody", {700, 270, 10, 2, 5, 0, 20, 2000, 2, 400},
 		{.workspaces = 2, .steady_objects = true}, 1024, 0, 16, 5000, 5},
-	{"limits", "limits_hold_to_the_packet", {600, 330, 20, 2, 10, 10, 40, 40, 10, 120},
+	{"limits", "limits_hold_to_the_packet", {600, 330, 20, 2, 10, 10, 40, 40, 10, 190},
 		{.workspaces = 4, .short_timers = true, .limits = true, .shared = true}, 1024, 0, 2, 600, 10},
 	{"hostile", "hostile_input_is_dropped_for_the_right_reason", {200, 150, 200, 300, 60, 60, 150, 20, 20, 50},
 		{.workspaces = 3, .short_timers = true}, 1024, 200, 1, 1500, 10},
-	{"plain", "untunnelled_insides_are_translated_too", {480, 380, 40, 40, 10, 30, 80, 40, 10, 80},
+	{"plain", "untunnelled_insides_are_translated_too", {480, 380, 40, 40, 10, 30, 80, 40, 10, 180},
 		{.workspaces = 2, .short_timers = true, .plain = true}, 1024, 0, 2, 1500, 5},
 	{"modes", "a_change_of_the_mapping_mode_mixes_nobody_up", {520, 400, 30, 5, 10, 10, 60, 40, 5, 120},
 		{.workspaces = 2, .short_timers = true, .mapping_changes = true}, 1024, 40, 1, 400, 5},
 };
-
-static char *trace_line(struct sim *sim)
-{
-	return sim->trace[sim->traced++ % TRACE].text;
-}
 
 static bool wrong(struct sim *sim, const char *problem)
 {
@@ -40,31 +38,39 @@ static bool wrong(struct sim *sim, const char *problem)
 void sim_trace_print(const struct sim *sim)
 {
 	const uint64_t count = sim->traced < TRACE ? sim->traced : TRACE;
+	static const char *const verdicts[] = {"pending", "forward", "drop", "held"};
 	for (uint64_t i = sim->traced - count; i < sim->traced; i++) {
-		printf("#   %s", sim->trace[i % TRACE].text);
-		for (uint32_t b = 0; b < sim->trace[i % TRACE].length_bytes && b < sizeof(sim->trace[0].bytes); b++)
-			printf("%02x", sim->trace[i % TRACE].bytes[b]);
+		const struct trace *of = &sim->trace[i % TRACE];
+		if (of->what != NULL) {
+			printf("#   %.3f s: %s\n", (double)of->now_ns / 1e9, of->what);
+			continue;
+		}
+		printf("#   %llu %s %u bytes -> %s %s; in: ", (unsigned long long)of->handle,
+			of->in_port == PORT_INSIDE ? "inside" : "outside", of->length_bytes, verdicts[of->verdict],
+			drop_reason_label(of->reason));
+		for (uint32_t b = 0; b < of->length_bytes && b < sizeof(of->bytes); b++)
+			printf("%02x", of->bytes[b]);
 		printf("\n");
 	}
 }
 
 static void trace_packet(struct sim *sim, const struct shot *shot, const struct packet *packet)
 {
-	static const char *const verdicts[] = {"pending", "forward", "drop", "held"};
-	const uint64_t at = sim->traced % TRACE;
-	snprintf(trace_line(sim), sizeof(sim->trace[0].text),
-		"%llu %s %u bytes -> %s %s; in: ", (unsigned long long)sim->handle,
-		shot->in_port == PORT_INSIDE ? "inside" : "outside", shot->length_bytes, verdicts[packet->verdict],
-		drop_reason_label(packet->drop_reason));
-	sim->trace[at].length_bytes = shot->length_bytes;
-	memcpy(sim->trace[at].bytes, shot->bytes, sizeof(sim->trace[at].bytes));
+	struct trace *of = &sim->trace[sim->traced++ % TRACE];
+	of->handle = sim->handle;
+	of->what = NULL;
+	of->in_port = shot->in_port;
+	of->verdict = packet->verdict;
+	of->reason = packet->drop_reason;
+	of->length_bytes = shot->length_bytes;
+	memcpy(of->bytes, shot->bytes, sizeof(of->bytes));
 }
 
 static void trace_note(struct sim *sim, const char *what)
 {
-	const uint64_t at = sim->traced % TRACE;
-	snprintf(trace_line(sim), sizeof(sim->trace[0].text), "%.3f s: %s", (double)sim->world->now_ns / 1e9, what);
-	sim->trace[at].length_bytes = 0;
+	struct trace *of = &sim->trace[sim->traced++ % TRACE];
+	of->now_ns = sim->world->now_ns;
+	of->what = what;
 }
 
 static const char *isolation_outside(
@@ -76,7 +82,7 @@ static const char *isolation_outside(
 	const int vpc = model_vpc_of(model, in->vni);
 	/* Later fragments have no port: then of a shared address anybody's will do, and the oracle knows better. */
 	const int owner = model_owner(model, wire_get32(ip + 12), ip);
-	struct tag tag;
+	struct tag tag, last = {.workspace = UINT64_MAX};
 	uint32_t at = 0;
 	if (owner < 0)
 		return "P1: it left with an address that is no egress IP";
@@ -85,8 +91,8 @@ static const char *isolation_outside(
 		return NULL; /* an error about what came back, in the name of the address that it had gone to */
 	if (inside && (vpc < 0 || !model_owns(model, wire_get32(ip + 12), model->vpcs[vpc].workspace)))
 		return "P1: it left with another workspace's egress IP";
-	while (inside && traffic_tag(packet->data, packet->length_bytes, &at, &tag))
-		if (!model_owns_life(model, wire_get32(ip + 12), tag.workspace))
+	for (; inside && traffic_tag(packet->data, packet->length_bytes, &at, &tag); last = tag)
+		if (tag.workspace != last.workspace && !model_owns_life(model, wire_get32(ip + 12), tag.workspace))
 			return "P1: another workspace's bytes left with this egress IP";
 	if (inside && model_ip_port((unsigned)owner) != 0 && !model_portless(ip) &&
 		model->vpcs[vpc].workspace != workspace)
@@ -156,14 +162,21 @@ static bool judge(struct sim *sim, const struct shot *shot, struct world_frame *
 	return problem == NULL || wrong(sim, problem);
 }
 
-/* Which records are in use, so that what upkeep ends can be told. */
+/* Which records are in use, so that what upkeep ends can be told; if anything has come or gone since the last time. */
 static void note_used(struct sim *sim)
 {
 	const struct nat_shard *shard = sim->world->shard;
-	for (uint32_t i = 0; i < shard->sessions_max; i++)
-		sim->session_used[i] = shard->sessions[i].state != SESSION_FREE;
-	for (uint32_t i = 0; i < DATAGRAMS_MAX; i++)
-		sim->datagram_used[i] = shard->fragments.deadlines[i] != UINT32_MAX;
+	const struct counters_shard *counts = sim->world->counts;
+	const uint64_t events = counts->sessions_created + counts->sessions_expired + counts->sessions_stale;
+	if (events != sim->session_events)
+		for (uint32_t i = 0; i < shard->sessions_max; i++)
+			sim->session_used[i] = shard->sessions[i].state != SESSION_FREE;
+	sim->session_events = events;
+	/* Datagrams end in upkeep alone: no other one can have taken the place of one that has gone. */
+	if (shard->fragments.index.count != sim->datagram_count)
+		for (uint32_t i = 0; i < DATAGRAMS_MAX; i++)
+			sim->datagram_used[i] = shard->fragments.deadlines[i] != UINT32_MAX;
+	sim->datagram_count = shard->fragments.index.count;
 }
 
 /* Runs a batch through the core, then each packet of it through the oracle. */
@@ -174,8 +187,8 @@ static bool process(struct sim *sim, uint32_t count)
 	uint32_t out_count = count;
 	bool fine = true;
 	for (uint32_t i = 0; i < count; i++) {
-		frames[i] =
-			world_frame_new(world, sim->shots[i].in_port, sim->shots[i].bytes, sim->shots[i].length_bytes);
+		const struct shot *shot = sim->batch[i];
+		frames[i] = world_frame_new(world, shot->in_port, shot->bytes, shot->length_bytes);
 		if (frames[i] == NULL)
 			return wrong(sim, "the pool of packets is empty: some have not come back");
 		frames[i]->handle = sim->handle + 1 + i;
@@ -190,7 +203,7 @@ static bool process(struct sim *sim, uint32_t count)
 	for (uint32_t i = 0; i < count && fine; i++) {
 		sim->handle++;
 		sim->packets++;
-		fine = judge(sim, &sim->shots[i], frames + i, count > 1 ? 1 : out_count);
+		fine = judge(sim, sim->batch[i], frames + i, count > 1 ? 1 : out_count);
 	}
 	for (uint32_t i = 0; i < out_count; i++)
 		if (frames[i]->packet.verdict != PACKET_HELD)
@@ -239,9 +252,7 @@ static bool upkeep_once(struct sim *sim)
 			problem = oracle_datagram_ended(
 				sim->oracle, of->source, of->destination, of->vni, of->id, of->protocol);
 	}
-	if (ended != world->counts->sessions_expired + world->counts->sessions_stale ||
-		datagrams != fragments->index.count)
-		note_used(sim);
+	note_used(sim);
 	for (uint32_t i = 0; i < made_count; i++) {
 		const struct packet *packet = &made[i]->packet;
 		const struct oracle_seen seen = {
@@ -264,6 +275,9 @@ static bool upkeep(struct sim *sim, unsigned calls)
 	while (calls-- > 0)
 		if (!upkeep_once(sim))
 			return false;
+	if (sim->world->now_ns < sim->audited_ns + AUDIT_NS)
+		return true;
+	sim->audited_ns = sim->world->now_ns;
 	const char *problem = oracle_overdue(sim->oracle);
 	return problem == NULL || wrong(sim, problem);
 }
@@ -384,35 +398,47 @@ static bool change(struct sim *sim)
 	return upkeep(sim, random_one_in(random, 2) ? 0 : 6);
 }
 
-static int shot_compare(const void *left, const void *right)
-{
-	const struct shot *a = left, *b = right;
-	return (int)b->in_port - (int)a->in_port;
-}
-
 /*
  * A batch. Replies come first: the core looks up a whole batch before it makes sessions, so a reply in the batch of the
- * packet that opens its session would not find it; no remote can answer that fast.
+ * packet that opens its session would not find it; no remote can answer that fast. What must go alone waits for the
+ * others to go.
  */
 static uint32_t batch(struct sim *sim, uint64_t left)
 {
+	if (sim->waits) {
+		sim->waits = false;
+		sim->batch[0] = &sim->waiting;
+		if (traffic_still_said(&sim->traffic, &sim->waiting))
+			return 1;
+	}
 	uint32_t most = random_one_in(&sim->random, 3) ? 1 : 1 + random_below(&sim->random, NAT_BATCH_MAX);
 	if (sim->mix->port_count != 0 && most > 8)
 		most = 8; /* each may ask for several port maps */
 	if (oracle_answers_scarce(sim->oracle))
 		most = 1; /* the order in which a batch's answers are given is the core's own */
 	most = most < left ? most : (uint32_t)left;
-	uint32_t count = 0;
-	while (count < most) {
-		traffic_next(&sim->traffic, &sim->shots[count]);
-		if (!sim->shots[count++].alone)
-			continue;
-		if (count > 1) /* it goes alone, the others another time */
-			sim->shots[0] = sim->shots[count - 1];
-		return 1;
+	uint32_t count = 0, ordered = 0;
+	while (count < most && !sim->waits) {
+		struct shot *shot = &sim->shots[count];
+		traffic_next(&sim->traffic, shot);
+		sim->waits = shot->alone && count > 0;
+		if (sim->waits)
+			shot_copy(&sim->waiting, shot);
+		else
+			count++;
+		if (shot->alone)
+			break;
 	}
-	qsort(sim->shots, count, sizeof(sim->shots[0]), shot_compare);
+	for (unsigned port = PORT_COUNT; port-- > 0;)
+		for (uint32_t i = 0; i < count; i++)
+			if (sim->shots[i].in_port == port)
+				sim->batch[ordered++] = &sim->shots[i];
 	return count;
+}
+
+static bool silent(const struct world *world)
+{
+	return world->counts->sessions_active == 0 && world->shard->fragments.index.count == 0;
 }
 
 /* P10: when everybody has been silent long enough, nothing is left. */
@@ -422,7 +448,10 @@ static bool ends_empty(struct sim *sim)
 	for (unsigned i = 0; i < 3; i++) {
 		sim->world->now_ns += 10000 * WORLD_SECOND;
 		oracle_time(sim->oracle, sim->world->now_ns);
-		if (!upkeep(sim, 140))
+		for (unsigned calls = 0; calls < 140 && !silent(sim->world); calls++)
+			if (!upkeep_once(sim))
+				return false;
+		if (!upkeep(sim, 0))
 			return false;
 	}
 	const char *problem = world_empty(sim->world);
@@ -437,7 +466,7 @@ bool sim_run(struct sim *sim, uint64_t packets)
 		const uint32_t count = batch(sim, packets - sim->packets);
 		if (!process(sim, count) || !time_passes(sim))
 			return false;
-		if (sim->mix->packets_per_change != 0 && sim->packets >= next_change) {
+		if (sim->mix->packets_per_change != 0 && sim->packets >= next_change && !sim->waits) {
 			next_change = sim->packets + 1 + random_below(&sim->random, 2 * sim->mix->packets_per_change);
 			if (!change(sim))
 				return false;
@@ -462,7 +491,9 @@ struct sim *sim_new(const struct mix *mix, struct random random)
 
 void sim_restart(struct sim *sim, const struct mix *mix, struct random random)
 {
-	*sim = (struct sim){.mix = mix, .random = random, .world = sim->world, .oracle = sim->oracle};
+	memset(sim, 0, offsetof(struct sim, world));
+	sim->mix = mix;
+	sim->random = random;
 	const uint32_t shard_index = random_below(&sim->random, mix->shard_count);
 	struct world *world = sim->world;
 	world_restart(world, shard_index, mix->shard_count, random_next(&sim->random));
@@ -479,7 +510,9 @@ void sim_restart(struct sim *sim, const struct mix *mix, struct random random)
 	};
 	oracle_restart(sim->oracle, &config);
 	model_init(&sim->model, &sim->random, &mix->model);
-	sim->traffic = (struct traffic){.random = &sim->random, .model = &sim->model, .mix = &mix->traffic};
+	sim->traffic.random = &sim->random;
+	sim->traffic.model = &sim->model;
+	sim->traffic.mix = &mix->traffic;
 	policy_apply(sim, NULL);
 	if (mix->model.plain)
 		adjacency_change(sim);

@@ -27,24 +27,31 @@ struct mix {
 
 extern const struct mix sim_mixes[MIXES];
 
+struct trace {
+	uint64_t handle, now_ns;
+	const char *what; /* NULL: a packet */
+	uint8_t in_port, verdict, reason, bytes[110];
+	uint32_t length_bytes;
+};
+
 struct sim {
 	const struct mix *mix;
 	struct random random;
+	struct model model, before;
+	const struct shot *batch[NAT_BATCH_MAX]; /* in the order in which they are sent */
+	bool waits;				 /* `waiting` goes next, and alone */
+	bool broken;				 /* the adjacency is not the ordinary one */
+	uint64_t handle, packets, traced, audited_ns;
+	uint64_t session_events; /* of the core, when session_used was noted */
+	uint32_t datagram_count; /* likewise */
+	bool session_used[ORACLE_SESSIONS_MAX], datagram_used[DATAGRAMS_MAX];
+	char problem[600];
+	/* What follows is not cleared by sim_restart(). */
 	struct world *world;
 	struct oracle *oracle;
-	struct model model, before;
+	struct shot shots[NAT_BATCH_MAX], waiting;
+	struct trace trace[TRACE];
 	struct traffic traffic;
-	struct shot shots[NAT_BATCH_MAX];
-	uint64_t handle, packets;
-	bool session_used[ORACLE_SESSIONS_MAX], datagram_used[DATAGRAMS_MAX];
-	bool broken; /* the adjacency is not the ordinary one */
-	struct {
-		char text[200];
-		uint8_t bytes[110];
-		uint32_t length_bytes;
-	} trace[TRACE];
-	uint64_t traced;
-	char problem[600];
 };
 
 struct sim *sim_new(const struct mix *mix, struct random random);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/traffic.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define MAGIC 0xd75461e9u
@@ -32,22 +33,32 @@ static void put_payload(uint8_t *at, uint32_t bytes, const struct says *says)
 	wire_put32(unit + 4, (uint32_t)says->tag.workspace);
 	wire_put32(unit + 8, (uint32_t)says->tag.vpc);
 	wire_put32(unit + 12, (uint32_t)says->tag.worker);
-	for (uint32_t i = 0; i < bytes; i++)
-		at[i] = unit[i % TAG_BYTES];
+	for (uint32_t i = 0; i < bytes; i += TAG_BYTES)
+		memcpy(at + i, unit, bytes - i < TAG_BYTES ? bytes - i : TAG_BYTES);
 }
 
 bool traffic_tag(const uint8_t *bytes, uint32_t length_bytes, uint32_t *at, struct tag *ret_tag)
 {
-	for (uint32_t i = *at; i + TAG_BYTES <= length_bytes; i++) {
-		if (bytes[i] != MAGIC >> 24 || wire_get32(bytes + i) != MAGIC)
+	while (*at + TAG_BYTES <= length_bytes) {
+		const uint8_t *found = memchr(bytes + *at, MAGIC >> 24, length_bytes - TAG_BYTES + 1 - *at);
+		if (found == NULL)
+			return false;
+		*at = (uint32_t)(found - bytes) + 1;
+		if (wire_get32(found) != MAGIC)
 			continue;
-		ret_tag->workspace = wire_get32(bytes + i + 4);
-		ret_tag->vpc = wire_get32(bytes + i + 8);
-		ret_tag->worker = wire_get32(bytes + i + 12);
-		*at = i + TAG_BYTES;
+		ret_tag->workspace = wire_get32(found + 4);
+		ret_tag->vpc = wire_get32(found + 8);
+		ret_tag->worker = wire_get32(found + 12);
+		*at += TAG_BYTES - 1;
 		return true;
 	}
 	return false;
+}
+
+void shot_copy(struct shot *to, const struct shot *from)
+{
+	const uint32_t length_bytes = from->length_bytes < WORLD_FRAME_MAX ? from->length_bytes : WORLD_FRAME_MAX;
+	memcpy(to, from, offsetof(struct shot, bytes) + length_bytes);
 }
 
 bool traffic_tags_equal(const struct tag *a, const struct tag *b)
@@ -189,6 +200,7 @@ static void flow_new(struct traffic *traffic, struct flow *flow)
 void traffic_init(struct traffic *traffic)
 {
 	traffic->view_count = traffic->later_count = 0;
+	traffic->next_id = 0;
 	for (unsigned i = 0; i < FLOWS; i++)
 		flow_new(traffic, &traffic->flows[i]);
 }
@@ -402,12 +414,13 @@ static void fragment_shots(
 		wire_put16(piece + 2, header_bytes + bytes);
 		wire_put16(piece + 6, (last ? 0 : 0x2000) | from / 8);
 		wire_seal_ip(piece);
-		struct shot part = *shot;
+		struct shot part;
+		memcpy(&part, shot, offsetof(struct shot, bytes));
 		part.alone = true;
 		wrap(traffic, &part, vpc, vtep, piece, header_bytes + bytes);
 		for (unsigned copies = one_in(traffic, 20) ? 2 : one_in(traffic, 20) ? 0 : 1; copies > 0; copies--)
 			if (traffic->later_count < LATER)
-				traffic->later[traffic->later_count++] = part;
+				shot_copy(&traffic->later[traffic->later_count++], &part);
 		at += bytes;
 	}
 }
@@ -459,10 +472,20 @@ static void unsolicited_shot(struct traffic *traffic, struct shot *shot)
 	wrap(traffic, shot, 0, 0, ip, ip_bytes);
 }
 
-static bool views_equal(const struct view *a, const struct view *b)
+static bool same_way(const struct view *a, const struct view *b)
 {
 	return a->egress == b->egress && a->remote == b->remote && a->egress_port == b->egress_port &&
-	       a->remote_port == b->remote_port && a->protocol == b->protocol && traffic_tags_equal(&a->tag, &b->tag);
+	       a->remote_port == b->remote_port && a->protocol == b->protocol;
+}
+
+static bool views_equal(const struct view *a, const struct view *b)
+{
+	return same_way(a, b) && traffic_tags_equal(&a->tag, &b->tag);
+}
+
+bool traffic_still_said(const struct traffic *traffic, const struct shot *shot)
+{
+	return shot->in_port == PORT_INSIDE || shot->view < 0 || views_equal(&shot->about, &traffic->views[shot->view]);
 }
 
 /* A frame that was sent before and arrives now, if it is still what its sender would say. */
@@ -470,10 +493,10 @@ static bool later_shot(struct traffic *traffic, struct shot *shot)
 {
 	while (traffic->later_count > 0) {
 		const uint32_t at = below(traffic, traffic->later_count < 8 ? traffic->later_count : 8);
-		*shot = traffic->later[at];
-		traffic->later[at] = traffic->later[--traffic->later_count];
-		if (shot->in_port == PORT_INSIDE || shot->view < 0 ||
-			views_equal(&shot->about, &traffic->views[shot->view]))
+		shot_copy(shot, &traffic->later[at]);
+		if (at != --traffic->later_count)
+			shot_copy(&traffic->later[at], &traffic->later[traffic->later_count]);
+		if (traffic_still_said(traffic, shot))
 			return true;
 	}
 	return false;
@@ -531,15 +554,15 @@ void traffic_next(struct traffic *traffic, struct shot *shot)
 	}
 	/* Some come twice, the second time late. */
 	if (below(traffic, 1000) < mix->delayed / 4 && traffic->later_count < LATER)
-		traffic->later[traffic->later_count++] = *shot;
+		shot_copy(&traffic->later[traffic->later_count++], shot);
 }
 
 void traffic_policy_changed(struct traffic *traffic)
 {
 	unsigned kept = 0;
 	for (unsigned i = 0; i < traffic->later_count; i++)
-		if (traffic->later[i].in_port == PORT_OUTSIDE)
-			traffic->later[kept++] = traffic->later[i];
+		if (traffic->later[i].in_port == PORT_OUTSIDE && kept++ != i)
+			shot_copy(&traffic->later[kept - 1], &traffic->later[i]);
 	traffic->later_count = kept;
 }
 
@@ -562,13 +585,10 @@ void traffic_left(struct traffic *traffic, const struct shot *shot, const uint8_
 		.tag = model_tag(model, (unsigned)vpc, sent.source), /* what was spoilt says another sender */
 		.flow = shot->flow,
 	};
-	unsigned at = 0;
-	for (; at < traffic->view_count; at++) {
-		const struct view *view = &traffic->views[at];
-		if (view->egress == now.egress && view->remote == now.remote && view->egress_port == now.egress_port &&
-			view->remote_port == now.remote_port && view->protocol == now.protocol)
-			break;
-	}
+	unsigned at = traffic->flows[shot->flow].view; /* mostly as the last time */
+	if (at >= traffic->view_count || !same_way(&traffic->views[at], &now))
+		for (at = 0; at < traffic->view_count && !same_way(&traffic->views[at], &now);)
+			at++;
 	if (at == VIEWS)
 		at = below(traffic, VIEWS);
 	else if (at == traffic->view_count)

@@ -64,6 +64,9 @@ struct traffic {
 };
 
 void traffic_init(struct traffic *traffic);
+void shot_copy(struct shot *to, const struct shot *from);
+/* A frame that goes later than it was made: is it still what its sender would say? */
+bool traffic_still_said(const struct traffic *traffic, const struct shot *shot);
 /* The next frame. */
 void traffic_next(struct traffic *traffic, struct shot *ret_shot);
 /* The world has changed: what workers have sent and is still under way is forgotten. */

@@ -3,34 +3,16 @@
 
 #include <string.h>
 
-uint16_t wire_get16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] * 256 + at[1]);
-}
-
-uint32_t wire_get32(const uint8_t *at)
-{
-	return (uint32_t)wire_get16(at) * 65536 + wire_get16(at + 2);
-}
-
-void wire_put16(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)(value / 256);
-	at[1] = (uint8_t)value;
-}
-
-void wire_put32(uint8_t *at, uint32_t value)
-{
-	wire_put16(at, value / 65536);
-	wire_put16(at + 2, value % 65536);
-}
-
 uint32_t wire_sum(const uint8_t *bytes, uint32_t length_bytes)
 {
-	uint64_t sum = 0;
-	for (uint32_t i = 0; i < length_bytes; i++)
-		sum += i % 2 == 0 ? bytes[i] * 256u : bytes[i];
-	return (uint32_t)(sum % 65535);
+	uint32_t high = 0, low = 0; /* of each word; no packet is so long that they overflow */
+	for (uint32_t i = 0; i + 1 < length_bytes; i += 2) {
+		high += bytes[i];
+		low += bytes[i + 1];
+	}
+	if (length_bytes % 2 == 1)
+		high += bytes[length_bytes - 1];
+	return (uint32_t)((high * 256ull + low) % 65535);
 }
 
 void wire_mend(uint8_t *field, uint32_t before, uint32_t after)

@@ -54,10 +54,27 @@ static inline bool wire_has_ports(uint8_t protocol)
 	return protocol == WIRE_TCP || protocol == WIRE_UDP || protocol == WIRE_ICMP;
 }
 
-uint16_t wire_get16(const uint8_t *at);
-uint32_t wire_get32(const uint8_t *at);
-void wire_put16(uint8_t *at, uint32_t value);
-void wire_put32(uint8_t *at, uint32_t value);
+static inline uint16_t wire_get16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] * 256 + at[1]);
+}
+
+static inline uint32_t wire_get32(const uint8_t *at)
+{
+	return (uint32_t)wire_get16(at) * 65536 + wire_get16(at + 2);
+}
+
+static inline void wire_put16(uint8_t *at, uint32_t value)
+{
+	at[0] = (uint8_t)(value / 256);
+	at[1] = (uint8_t)value;
+}
+
+static inline void wire_put32(uint8_t *at, uint32_t value)
+{
+	wire_put16(at, value / 65536);
+	wire_put16(at + 2, value % 65536);
+}
 
 /* Sum of the 16-bit words, modulo 65535: what the Internet checksum is about. */
 uint32_t wire_sum(const uint8_t *bytes, uint32_t length_bytes);

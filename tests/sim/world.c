@@ -115,6 +115,21 @@ void world_restart(struct world *world, uint32_t shard_index, uint32_t shard_cou
 	world_adjacency_default(world);
 }
 
+void world_take_over(struct world *world, struct session *sessions, struct identities *identities)
+{
+	memset(world->counters, 0, world->counters_bytes);
+	world->counters->shard_count = 1;
+	world->identities = identities;
+	world->view = (struct nat_view){NULL, NULL};
+	world->config.now_ns = world->now_ns;
+	world->config.sessions = sessions;
+	world->config.recover = true;
+	world->config.identities = identities;
+	shard_clear(world);
+	if (nat_shard_init(world->shard, &world->config) == NULL)
+		abort();
+}
+
 void world_free(struct world *world)
 {
 	free(world->tables[0]);
@@ -310,8 +325,9 @@ const char *world_empty(const struct world *world)
 	const struct nat_shard *shard = world->shard;
 	if (world->counts->sessions_active != 0 || world->counts->held != 0)
 		return "sessions_active or held is not 0";
-	if (world->counts->sessions_created != world->counts->sessions_expired + world->counts->sessions_stale)
-		return "sessions created are not those expired and stale";
+	if (world->counts->sessions_created + nat_recovered(shard) !=
+		world->counts->sessions_expired + world->counts->sessions_stale)
+		return "sessions created or taken over are not those expired and stale";
 	for (uint32_t i = 0; i < shard->sessions_max; i++)
 		if (shard->sessions[i].state != SESSION_FREE || shard->deadlines[i] != UINT32_MAX)
 			return "a session record or a deadline is in use";

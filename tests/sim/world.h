@@ -75,6 +75,11 @@ struct world *world_new(uint32_t sessions_max, uint32_t shard_index, uint32_t sh
 /* The same memory, a new gateway. */
 void world_restart(struct world *world, uint32_t shard_index, uint32_t shard_count, uint64_t seed);
 void world_free(struct world *world);
+/*
+ * Another process takes these over (P5), as far as they are sound: a shard with indexes of its own over the records, and
+ * no policy yet, which must be built on these identities. They stay the caller's.
+ */
+void world_take_over(struct world *world, struct session *sessions, struct identities *identities);
 
 /* Compiles a draft; returns the size in bytes of the block. */
 size_t world_compile(const struct world_draft *draft, uint64_t generation, void *ret_block, size_t block_bytes);
