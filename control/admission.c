@@ -17,6 +17,7 @@
 #include "control/scalar.h"
 #include "control/state.h"
 #include "control/vpc_finder.h"
+#include "control/worker_fence.h"
 
 enum { BATCH_MAX = 256, REFUSED_RETRY_TICKS = 5 };
 
@@ -467,6 +468,7 @@ void admission_tick(struct admission *admission)
 {
 	uint64_t now_ns = daemon_monotonic_ns();
 
+	admission_links_tick(admission->links);
 	for (size_t i = 0; i < admission->gateway_count; i++)
 		admission_gateway_tick(admission->gateways[i], now_ns);
 	if (++admission->ticks % REFUSED_RETRY_TICKS == 0) {
@@ -517,6 +519,11 @@ struct worker_registry *admission_registry(const struct admission *admission)
 	return admission->registry;
 }
 
+const struct worker_fence *admission_fence(const struct admission *admission)
+{
+	return admission_links_fence(admission->links);
+}
+
 const struct admission_ready *admission_ready(const struct admission *admission)
 {
 	return &admission->ready;
@@ -541,8 +548,11 @@ void admission_explain(const struct admission *admission, struct problems *reaso
 		[WORKER_UNCLAIMED] = "have an interface that can not be closed and opened",
 		[WORKER_AWAITS_GATEWAY] = "wait for the acknowledgement of a gateway",
 	};
+	const char *fence = worker_fence_problem(admission_fence(admission));
 	struct admission_totals totals;
 
+	if (fence != NULL)
+		problems_add(reasons, "%s", fence);
 	admission_count(admission, &totals);
 	for (size_t i = 0; i < admission->gateway_count; i++) {
 		const char *error = admission_gateway_error(admission->gateways[i]);

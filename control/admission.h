@@ -26,6 +26,7 @@ struct admission;
 struct admission_gateway;
 struct daemon;
 struct revision;
+struct worker_fence;
 
 #define READY_BUCKETS(X) X(1) X(2) X(5) X(10) X(20) X(50) X(100) X(200) X(500) X(1000) X(5000) X(30000)
 
@@ -71,6 +72,7 @@ enum status admission_remove(struct admission *admission, const char *interface,
 
 struct worker_registry *admission_registry(const struct admission *admission);
 const struct admission_ready *admission_ready(const struct admission *admission);
+const struct worker_fence *admission_fence(const struct admission *admission);
 void admission_count(const struct admission *admission, struct admission_totals *ret_totals);
 /* One reason per gateway that does not answer, and workers that wait. */
 void admission_explain(const struct admission *admission, struct problems *reasons);

@@ -9,6 +9,7 @@
 #include "control/admission.h"
 #include "control/apply.h"
 #include "control/daemon.h"
+#include "control/worker_fence.h"
 #include "control/worker_links.h"
 
 enum { LOGGED_ALIAS_SIZE_BYTES = 320 };
@@ -18,6 +19,7 @@ struct admission_links {
 	struct admission *admission;
 	struct worker_registry *registry;
 	struct worker_links *links;
+	struct worker_fence *fence;
 	const struct model_worker_host *host; /* NULL: not known yet */
 	char logged_alias[LOGGED_ALIAS_SIZE_BYTES];
 };
@@ -128,8 +130,10 @@ enum status admission_links_open(struct daemon *daemon, struct admission *admiss
 	links->admission = admission;
 	links->registry = registry;
 	status = worker_links_open(daemon->base, &handlers, links, &links->links, problems);
+	if (status == STATUS_OK)
+		status = worker_fence_open(&links->fence);
 	if (status != STATUS_OK) {
-		free(links);
+		admission_links_close(links);
 		return status;
 	}
 	*ret_links = links;
@@ -141,12 +145,25 @@ void admission_links_close(struct admission_links *links)
 	if (links == NULL)
 		return;
 	worker_links_close(links->links);
+	worker_fence_close(links->fence);
 	free(links);
 }
 
 void admission_links_set_host(struct admission_links *links, const struct model_worker_host *host)
 {
 	links->host = host;
+	worker_fence_set(links->fence, host->interfaces);
+}
+
+void admission_links_tick(struct admission_links *links)
+{
+	if (links->host != NULL)
+		worker_fence_check(links->fence);
+}
+
+const struct worker_fence *admission_links_fence(const struct admission_links *links)
+{
+	return links->fence;
 }
 
 void admission_links_read(struct admission_links *links)

@@ -617,7 +617,7 @@ static const struct field worker_host_fields[] = {
 		.default_text = "",
 		VALUE(struct model_worker_host, interfaces),
 		.doc = "Interfaces with such names are closed as soon as they appear, before anybody says whose they "
-		       "are."},
+		       "are, and a fence keeps what they send before that out of this host: say it on each worker host."},
 	{.key = "netlink_alias",
 		.type = FIELD_BOOL,
 		.bit = MODEL_NETLINK_ALIAS,

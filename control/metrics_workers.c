@@ -12,6 +12,7 @@
 #include "control/registration_rules.h"
 #include "control/registrations.h"
 #include "control/scalar.h"
+#include "control/worker_fence.h"
 
 enum { LABELS_SIZE_BYTES = 3 * ID_SIZE_BYTES };
 
@@ -83,6 +84,20 @@ static void write_registrations(const struct daemon *daemon, struct metrics_text
 	}
 }
 
+static void write_fence(const struct daemon *daemon, struct metrics_text *text)
+{
+	const struct worker_fence *fence = admission_fence(daemon->admission);
+
+	if (daemon_worker_host(daemon)->interfaces[0] == '\0')
+		return;
+	metrics_family(text, "postern_worker_fence_up", "gauge",
+		"Whether what comes in by worker_host.interfaces is kept out of this host's stack.");
+	metrics_sample(text, "postern_worker_fence_up", NULL, worker_fence_problem(fence) == NULL);
+	metrics_family(text, "postern_worker_fence_packets_total", "counter",
+		"Packets of interfaces that were not closed yet, kept out of this host's stack.");
+	metrics_sample(text, "postern_worker_fence_packets_total", NULL, worker_fence_packets(fence));
+}
+
 /* ---- each worker ---- */
 
 struct worker_sample {
@@ -148,6 +163,7 @@ void metrics_workers_write(struct daemon *daemon, struct metrics_text *text)
 	write_states(daemon, text);
 	write_gateways(daemon, text);
 	write_ready(daemon, text);
+	write_fence(daemon, text);
 	if ((daemon->config.desired->model->metrics_flags & MODEL_METRICS_PER_WORKER) && daemon->classifier != NULL)
 		write_each(daemon, text);
 }

@@ -195,6 +195,8 @@ void worker_links_close(struct worker_links *links)
 {
 	if (links == NULL)
 		return;
+	if (links == NULL)
+		return;
 	if (links->readable != NULL)
 		event_free(links->readable);
 	nl_socket_free(links->events);

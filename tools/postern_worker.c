@@ -13,6 +13,7 @@
 #include "control/classifier.h"
 #include "control/scalar.h"
 #include "control/status.h"
+#include "control/worker_fence.h"
 #include "tools/postern_client.h"
 #include "tools/postern_table.h"
 #include "tools/postern_usage.h"
@@ -227,6 +228,8 @@ static int worker_detach(const struct postern_worker_arguments *arguments)
 	snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", arguments->run_dir);
 	status = classifier_detach_all(
 		pin_dir, arguments->device != NULL ? arguments->device : default_device, &problems);
+	if (worker_fence_remove(&problems) != STATUS_OK)
+		status = STATUS_SYSTEM;
 	for (size_t i = 0; i < problems.count; i++)
 		fprintf(stderr, "postern: worker detach: %s\n", problems.lines[i]);
 	problems_clear(&problems);
