@@ -215,6 +215,8 @@ static void compile_workspace(struct compiler *compiler, const struct model_work
 	record->limits = workspace->limits;
 	if (record->limits.sessions_guaranteed == 0)
 		record->limits.sessions_guaranteed = POLICY_GUARANTEED_SHARE;
+	if (record->limits.fragments_guaranteed == 0)
+		record->limits.fragments_guaranteed = POLICY_GUARANTEED_SHARE;
 	compile_ips(compiler, workspace->egress_ips, workspace->egress_ip_count, workspace_index, POLICY_EGRESS_ACTIVE);
 	compile_ips(compiler, workspace->draining_ips, workspace->draining_ip_count, workspace_index,
 		POLICY_EGRESS_DRAINING);

@@ -395,11 +395,17 @@ static void check_shared_pool(struct checker *checker)
 static void check_limits(struct checker *checker, const struct model_workspace *workspace)
 {
 	const struct policy_limits *limits = &workspace->limits;
-	const struct yaml_node *node = model_draft_value(checker->draft, &limits->sessions_guaranteed);
+	const struct yaml_node *sessions = model_draft_value(checker->draft, &limits->sessions_guaranteed);
+	const struct yaml_node *fragments = model_draft_value(checker->draft, &limits->fragments_guaranteed);
 
-	if (node && limits->sessions != 0 && limits->sessions_guaranteed > limits->sessions)
-		REFUSE(checker, node, "is more than the workspace may have: must be at most limits.sessions, %" PRIu32,
+	if (sessions && limits->sessions != 0 && limits->sessions_guaranteed > limits->sessions)
+		REFUSE(checker, sessions,
+			"is more than the workspace may have: must be at most limits.sessions, %" PRIu32,
 			limits->sessions);
+	if (fragments && limits->fragments_held != 0 && limits->fragments_guaranteed > limits->fragments_held)
+		REFUSE(checker, fragments,
+			"is more than the workspace may have: must be at most limits.fragments_held, %" PRIu32,
+			limits->fragments_held);
 }
 
 static void check_rules(struct checker *checker, const struct model_workspace *workspace)

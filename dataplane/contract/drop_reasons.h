@@ -41,7 +41,7 @@
 	X(FRAGMENT, "fragment", "a fragment of a datagram that can not be attributed")                                 \
 	X(FRAGMENT_TINY, "fragment_tiny", "a first fragment without its transport header (RFC 1858)")                  \
 	X(FRAGMENT_OVERLAP, "fragment_overlap", "overlapping fragments (RFC 5722, RFC 3128)")                          \
-	X(FRAGMENT_LIMIT, "fragment_limit", "the workspace's fragment memory is full")                                 \
+	X(FRAGMENT_LIMIT, "fragment_limit", "the fragment memory of workspace, worker or pool is full")                \
 	X(TTL_EXPIRED, "ttl_expired", "TTL ran out here; answered with ICMP time exceeded")                            \
 	X(TOO_BIG, "too_big", "larger than the next MTU with DF set; answered with ICMP 3/4")                          \
 	X(NO_SESSION, "no_session", "from outside, to an owned egress IP, but no session asks for it")                 \

@@ -25,7 +25,7 @@
 #include "dataplane/contract/limits.h"
 
 #define POLICY_MAGIC 0x504f4c59u /* "POLY" */
-#define POLICY_VERSION 2u
+#define POLICY_VERSION 3u
 
 enum policy_table_id {
 	POLICY_WORKSPACES,
@@ -91,8 +91,8 @@ struct policy_timers {
 };
 
 /*
- * All who say so share half of the table equally, less what is guaranteed to others in numbers: so that whatever one
- * workspace does, each other one has some sessions, and half of the table is still there to be borrowed.
+ * All who say so share half of what there is equally, less what is guaranteed to others in numbers: so that whatever one
+ * workspace does, each other one has some of it, and half is still there to be borrowed.
  */
 #define POLICY_GUARANTEED_SHARE UINT32_MAX
 
@@ -110,6 +110,10 @@ struct policy_limits {
 	uint32_t worker_half_open;
 	uint32_t worker_new_sessions_per_second;
 	uint64_t bytes_per_second;
+	uint32_t worker_sessions_per_remote;
+	uint32_t worker_fragments_held; /* of what it sends; whose an answer is, its first fragment says */
+	uint32_t fragments_guaranteed;	/* a floor, on each shard: 0..64, or POLICY_GUARANTEED_SHARE */
+	uint32_t reserved;
 };
 
 enum policy_mapping { POLICY_MAPPING_ENDPOINT_DEPENDENT = 0, POLICY_MAPPING_ENDPOINT_INDEPENDENT = 1 };
@@ -138,12 +142,12 @@ struct policy_workspace {
 	struct policy_timers timers;
 	struct policy_limits limits;
 };
-static_assert(sizeof(struct policy_workspace) == 176, "contract");
+static_assert(sizeof(struct policy_workspace) == 192, "contract");
 
 enum policy_vpc_flags {
 	/* Only addresses in POLICY_WORKERS may send. Without it every address in the CIDRs may, from any
 	 * trusted VTEP: the worker host's classifier vouches for it. Those that are listed all the same are held to
-	 * their host, and their new sessions end when they are listed no more. */
+	 * their host, and their sessions end when they are listed no more. */
 	POLICY_VPC_WORKERS_LISTED = 1u << 0,
 };
 

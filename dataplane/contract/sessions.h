@@ -99,7 +99,8 @@ struct session {
 	uint32_t sequence_out_end; /* TCP: the next sequence number expected from inside */
 	uint32_t sequence_in_end;  /* TCP: … and from the remote */
 	uint32_t vtep;		   /* the worker host to send replies to */
-	uint32_t created_policy; /* policy swap under which it was created or last found live (dataplane/nat/identity.h) */
+	uint32_t
+		created_policy; /* policy swap under which it was created or last found live (dataplane/nat/identity.h) */
 
 	uint16_t workspace_slot;
 	uint16_t egress_slot;
@@ -113,7 +114,7 @@ static_assert(offsetof(struct session, egress_address) == 16, "the inside key co
 
 enum session_flags {
 	SESSION_ANSWERED = 1u << 0,	 /* the remote has sent something */
-	SESSION_DNS = 1u << 1,		 /* UDP to port 53 */
+	SESSION_TALLIED_PAIR = 1u << 1,	 /* tallied, and counted for what its worker may have towards its remote */
 	SESSION_DOUBTFUL = 1u << 2,	 /* a RST came whose sequence did not fit: short timer until traffic comes */
 	SESSION_MAPPED = 1u << 3,	 /* endpoint-independent: member of a ring */
 	SESSION_LEADS_INSIDE = 1u << 4,	 /* the mapping's entry in the inside index points here */

@@ -8,8 +8,6 @@
 #include "dataplane/nat/stages.h"
 #include "dataplane/nat/tally.h"
 
-enum { PORT_DNS = 53 };
-
 static enum drop_reason opens(const struct packet *packet, const struct table_workspace *workspace)
 {
 	if (packet->protocol == PROTOCOL_TCP)
@@ -69,20 +67,25 @@ static enum drop_reason destination_acceptable(const struct batch *batch, const 
 	return DROP_NONE;
 }
 
-/* Limits of the worker and towards the remote. Makes their tallies; whoever does not go on to a session puts them back.
+/*
+ * Limits of the worker, towards the remote, and of the one towards the other: the session's flags say which. Makes the
+ * tallies; whoever does not go on to a session puts them back.
  */
 static enum drop_reason within_tallies(struct nat_shard *shard, const struct table_workspace *workspace,
-	const struct packet *packet, struct tally *ret_tallies[2])
+	const struct packet *packet, const struct session *prototype, struct tally *ret_tallies[TALLIES_OF_SESSION])
 {
-	struct tally *worker = tally_get(shard, tally_key_worker(packet->workspace_slot, packet->vni, packet->source));
-	struct tally *remote = tally_get(
-		shard, tally_key_remote(packet->workspace_slot, packet->destination,
-			       packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port, packet->protocol));
-	ret_tallies[0] = worker;
-	ret_tallies[1] = remote;
-	const uint64_t sharers = shard_sharers(shard, packet->workspace_slot);
-	if (worker == NULL || remote == NULL || worker->sessions >= workspace->worker_sessions_max ||
-		remote->sessions * sharers >= workspace->sessions_per_remote_max)
+	const struct tally_keys keys = tally_keys_of(prototype);
+	for (unsigned i = 0; i < keys.count; i++)
+		ret_tallies[i] = tally_get(shard, keys.of[i]);
+	for (unsigned i = 0; i < keys.count; i++)
+		if (ret_tallies[i] == NULL)
+			return DROP_LIMIT_SESSIONS;
+	struct tally *worker = ret_tallies[TALLY_WORKER];
+	const uint64_t to_remote =
+		ret_tallies[TALLY_REMOTE]->sessions * (uint64_t)shard_sharers(shard, packet->workspace_slot);
+	if (worker->sessions >= workspace->worker_sessions_max || to_remote >= workspace->sessions_per_remote_max ||
+		(ret_tallies[TALLY_PAIR] != NULL &&
+			ret_tallies[TALLY_PAIR]->sessions >= workspace->worker_sessions_per_remote_max))
 		return DROP_LIMIT_SESSIONS;
 	if (packet->protocol == PROTOCOL_TCP && worker->half_open >= workspace->worker_half_open_max)
 		return DROP_LIMIT_HALF_OPEN;
@@ -238,12 +241,14 @@ static enum drop_reason create(struct nat_shard *shard, const struct batch *batc
 		prototype->flags |= SESSION_HAIRPIN;
 	if (LIKELY(!workspace->tallied))
 		return insert(shard, batch, packet, hint, prototype);
-	struct tally *tallies[2];
+	struct tally *tallies[TALLIES_OF_SESSION] = {NULL};
 	prototype->flags |= SESSION_TALLIED;
-	reason = within_tallies(shard, workspace, packet, tallies);
+	if (workspace->worker_sessions_per_remote_max != UINT32_MAX)
+		prototype->flags |= SESSION_TALLIED_PAIR;
+	reason = within_tallies(shard, workspace, packet, prototype, tallies);
 	if (reason == DROP_NONE)
 		reason = insert(shard, batch, packet, hint, prototype);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < TALLIES_OF_SESSION; i++)
 		if (tallies[i] != NULL)
 			tally_put(shard, tallies[i]);
 	return reason;
@@ -252,7 +257,6 @@ static enum drop_reason create(struct nat_shard *shard, const struct batch *batc
 enum drop_reason create_session(
 	struct nat_shard *shard, const struct batch *batch, struct packet *packet, const struct create_hint *hint)
 {
-	const bool udp = packet->protocol == PROTOCOL_UDP;
 	struct session prototype = {
 		.inside_address = packet->source,
 		.remote_address = packet->destination,
@@ -260,7 +264,6 @@ enum drop_reason create_session(
 		.remote_port = packet->protocol == PROTOCOL_ICMP ? 0 : packet->destination_port,
 		.vni_protocol = packet->vni << 8 | packet->protocol,
 		.state = first_state(packet->protocol),
-		.flags = udp && packet->destination_port == PORT_DNS ? SESSION_DNS : 0,
 		.vtep = packet->vtep,
 		.workspace_slot = packet->workspace_slot,
 	};

@@ -8,15 +8,15 @@
 #include "dataplane/nat/owner.h"
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
+#include "dataplane/nat/tally.h"
 
-enum { SWEEP_PER_CALL = 64 };
+enum { SWEEP_PER_CALL = 64, BUDGETS = FRAGMENTS_POOL + 1 };
 
 size_t fragments_size(void)
 {
 	return layout_lines(DATAGRAMS_MAX * sizeof(struct datagram)) +
 	       index_bucket_count(DATAGRAMS_MAX) * sizeof(struct index_bucket) +
-	       layout_lines(WORKSPACE_COUNT_MAX * sizeof(((struct fragments *)0)->workspaces[0])) +
-	       DATAGRAMS_MAX * sizeof(uint32_t);
+	       layout_lines(BUDGETS * sizeof(struct fragment_budget)) + DATAGRAMS_MAX * sizeof(uint32_t);
 }
 
 void fragments_init(struct fragments *fragments, void *memory)
@@ -26,8 +26,8 @@ void fragments_init(struct fragments *fragments, void *memory)
 	at += layout_lines(DATAGRAMS_MAX * sizeof(struct datagram));
 	index_init(&fragments->index, at, index_bucket_count(DATAGRAMS_MAX));
 	at += index_bucket_count(DATAGRAMS_MAX) * sizeof(struct index_bucket);
-	fragments->workspaces = (void *)at;
-	at += layout_lines(WORKSPACE_COUNT_MAX * sizeof(((struct fragments *)0)->workspaces[0]));
+	fragments->budgets = (struct fragment_budget *)at;
+	at += layout_lines(BUDGETS * sizeof(struct fragment_budget));
 	fragments->deadlines = (uint32_t *)at;
 	memset(fragments->deadlines, 0xff, DATAGRAMS_MAX * sizeof(uint32_t));
 	for (uint32_t i = 0; i < DATAGRAMS_MAX; i++)
@@ -77,12 +77,95 @@ static uint32_t datagram_find(const struct nat_shard *shard, const struct packet
 enum drop_reason fragment_owner(struct nat_shard *shard, struct packet *packet)
 {
 	uint64_t hash;
+	packet->workspace_slot = WORKSPACE_NONE;
+	if (!owner_has_ports(packet->protocol))
+		return DROP_FRAGMENT; /* what has none has no part in a shared address */
 	const uint32_t found = datagram_find(shard, packet, &hash);
-	if (found == INDEX_NONE || (shard->fragments.datagrams[found].state != DATAGRAM_KNOWN &&
-					   shard->fragments.datagrams[found].state != DATAGRAM_AWAY))
-		return DROP_FRAGMENT;
-	packet->workspace_slot = shard->fragments.datagrams[found].workspace_slot;
+	if (found == INDEX_NONE)
+		return DROP_NONE;
+	const struct datagram *datagram = &shard->fragments.datagrams[found];
+	if (datagram->state == DATAGRAM_WAITING && datagram->workspace_slot != WORKSPACE_NONE)
+		return DROP_FRAGMENT; /* its first piece came while the address was one workspace's alone */
+	packet->workspace_slot = datagram->workspace_slot;
 	return DROP_NONE;
+}
+
+static uint32_t budget_of(uint16_t workspace_slot)
+{
+	return workspace_slot != WORKSPACE_NONE ? workspace_slot : FRAGMENTS_POOL;
+}
+
+void fragment_guarantees_begin(struct fragments *fragments)
+{
+	fragments->held_promised = 0;
+	for (unsigned port = 0; port < PORT_COUNT; port++)
+		fragments->datagrams_promised[port] = 0;
+}
+
+static uint32_t lacking(uint32_t used, uint32_t guaranteed)
+{
+	return used < guaranteed ? guaranteed - used : 0;
+}
+
+void fragment_guarantee(struct fragments *fragments, uint32_t slot, struct fragment_floor floor)
+{
+	struct fragment_budget *budget = &fragments->budgets[slot];
+	budget->held_guaranteed = (uint8_t)(floor.held < HELD_PER_WORKSPACE_MAX ? floor.held : HELD_PER_WORKSPACE_MAX);
+	budget->datagrams_guaranteed =
+		(uint8_t)(floor.datagrams < DATAGRAMS_PER_WORKSPACE_MAX ? floor.datagrams
+									: DATAGRAMS_PER_WORKSPACE_MAX);
+	fragments->held_promised += lacking(budget->held, budget->held_guaranteed);
+	for (unsigned port = 0; port < PORT_COUNT; port++)
+		fragments->datagrams_promised[port] += lacking(budget->datagrams[port], budget->datagrams_guaranteed);
+}
+
+/* May one more of the free places be used? What is promised to others and not taken up yet is not there to be borrowed.
+ */
+static bool place_free(uint32_t used, uint32_t guaranteed, uint32_t free, uint32_t promised)
+{
+	return free > 0 && (used < guaranteed || free > promised);
+}
+
+static bool datagram_room(const struct fragments *fragments, uint32_t slot, unsigned port, uint32_t free)
+{
+	const struct fragment_budget *budget = &fragments->budgets[slot];
+	return budget->datagrams[port] < DATAGRAMS_PER_WORKSPACE_MAX &&
+	       place_free(budget->datagrams[port], budget->datagrams_guaranteed, free,
+		       fragments->datagrams_promised[port]);
+}
+
+static void datagram_count(struct fragments *fragments, uint32_t slot, unsigned port, int change)
+{
+	struct fragment_budget *budget = &fragments->budgets[slot];
+	fragments->datagrams_promised[port] -= lacking(budget->datagrams[port], budget->datagrams_guaranteed);
+	budget->datagrams[port] = (uint8_t)(budget->datagrams[port] + change);
+	fragments->datagrams_promised[port] += lacking(budget->datagrams[port], budget->datagrams_guaranteed);
+	fragments->datagram_count[port] += (uint32_t)change;
+}
+
+static void held_count(struct fragments *fragments, uint32_t slot, int change)
+{
+	struct fragment_budget *budget = &fragments->budgets[slot];
+	fragments->held_promised -= lacking(budget->held, budget->held_guaranteed);
+	budget->held = (uint8_t)(budget->held + change);
+	fragments->held_promised += lacking(budget->held, budget->held_guaranteed);
+	fragments->held += (uint32_t)change;
+}
+
+static uint32_t datagrams_free(const struct fragments *fragments, unsigned port)
+{
+	return DATAGRAMS_MAX / PORT_COUNT - fragments->datagram_count[port];
+}
+
+/* A datagram of the shared pool becomes its workspace's, if that has room; those that wait stay the pool's to pay. */
+static bool adopt(struct fragments *fragments, struct datagram *datagram, uint16_t workspace_slot)
+{
+	if (!datagram_room(fragments, workspace_slot, PORT_OUTSIDE, datagrams_free(fragments, PORT_OUTSIDE) + 1))
+		return false;
+	datagram_count(fragments, FRAGMENTS_POOL, PORT_OUTSIDE, -1);
+	datagram_count(fragments, workspace_slot, PORT_OUTSIDE, 1);
+	datagram->workspace_slot = workspace_slot;
+	return true;
 }
 
 /* The datagram of a fragment, new if need be; NULL when the workspace or the
@@ -91,21 +174,24 @@ static struct datagram *datagram_of(
 	struct nat_shard *shard, const struct policy_tables *policy, const struct packet *packet)
 {
 	struct fragments *fragments = &shard->fragments;
+	const unsigned port = packet->in_port;
 	uint64_t hash;
 	const uint32_t found = datagram_find(shard, packet, &hash);
-	if (found != INDEX_NONE)
-		return &fragments->datagrams[found];
+	if (found != INDEX_NONE) {
+		struct datagram *datagram = &fragments->datagrams[found];
+		if (datagram->workspace_slot != WORKSPACE_NONE || packet->workspace_slot == WORKSPACE_NONE ||
+			adopt(fragments, datagram, packet->workspace_slot))
+			return datagram;
+		return NULL;
+	}
 	const uint32_t fresh = fragments->free_datagram;
-	if (fresh == INDEX_NONE ||
-		fragments->workspaces[packet->workspace_slot].datagrams[packet->in_port] >=
-			DATAGRAMS_PER_WORKSPACE_MAX ||
-		fragments->datagram_count[packet->in_port] >= DATAGRAMS_MAX / PORT_COUNT ||
+	const uint32_t payer = budget_of(packet->workspace_slot);
+	if (fresh == INDEX_NONE || !datagram_room(fragments, payer, port, datagrams_free(fragments, port)) ||
 		!index_insert(&fragments->index, hash, fresh))
 		return NULL;
 	struct datagram *datagram = &fragments->datagrams[fresh];
 	fragments->free_datagram = datagram->next_free;
-	fragments->workspaces[packet->workspace_slot].datagrams[packet->in_port]++;
-	fragments->datagram_count[packet->in_port]++;
+	datagram_count(fragments, payer, port, 1);
 	*datagram = (struct datagram){
 		.source = packet->source,
 		.destination = packet->destination,
@@ -114,6 +200,8 @@ static struct datagram *datagram_of(
 		.protocol = packet->protocol,
 		.state = DATAGRAM_WAITING,
 		.workspace_slot = packet->workspace_slot,
+		.payer = (uint16_t)payer,
+		.worker_pays = port == PORT_INSIDE && policy->workspaces[payer].worker_fragments_held_max != UINT32_MAX,
 		.sequence = policy->sequence,
 	};
 	fragments->deadlines[fresh] = shard->now_tick + DATAGRAM_TIMEOUT_TICKS;
@@ -134,8 +222,7 @@ static void datagram_end(struct nat_shard *shard, struct datagram *datagram)
 		datagram_hash(shard, datagram->source, datagram->destination, datagram->vni, datagram->id,
 			datagram->protocol),
 		index);
-	fragments->workspaces[datagram->workspace_slot].datagrams[datagram_port(datagram)]--;
-	fragments->datagram_count[datagram_port(datagram)]--;
+	datagram_count(fragments, budget_of(datagram->workspace_slot), datagram_port(datagram), -1);
 	datagram->state = DATAGRAM_FREE;
 	fragments->deadlines[index] = UINT32_MAX;
 	datagram->next_free = fragments->free_datagram;
@@ -161,18 +248,39 @@ static enum drop_reason units_note(struct datagram *datagram, uint32_t first_uni
 	return DROP_NONE;
 }
 
-static bool hold(struct nat_shard *shard, const struct table_workspace *workspace, struct datagram *datagram,
-	struct packet *packet)
+static struct hash_key worker_key(const struct datagram *datagram)
+{
+	return tally_key_fragments(datagram->workspace_slot, datagram->vni, datagram->source);
+}
+
+/* One more of its worker's: within what each worker may have? */
+static bool worker_takes(struct nat_shard *shard, const struct table_workspace *workspace, struct datagram *datagram)
+{
+	struct tally *tally = tally_get(shard, worker_key(datagram));
+	if (tally == NULL)
+		return false;
+	const bool fits = tally->sessions < workspace->worker_fragments_held_max;
+	tally->sessions += fits;
+	tally_put(shard, tally);
+	return fits;
+}
+
+static bool hold(
+	struct nat_shard *shard, const struct policy_tables *policy, struct datagram *datagram, struct packet *packet)
 {
 	struct fragments *fragments = &shard->fragments;
-	if (fragments->workspaces[datagram->workspace_slot].held >= workspace->fragments_held_max)
+	const struct fragment_budget *budget = &fragments->budgets[datagram->payer];
+	const struct table_workspace *workspace =
+		datagram->payer != FRAGMENTS_POOL ? &policy->workspaces[packet->workspace_slot] : NULL;
+	if (datagram->held_count >= HELD_PER_DATAGRAM_MAX || budget->held >= HELD_PER_WORKSPACE_MAX ||
+		(workspace != NULL && budget->held >= workspace->fragments_held_max) ||
+		!place_free(
+			budget->held, budget->held_guaranteed, HELD_MAX - fragments->held, fragments->held_promised))
 		return false;
-	if (datagram->held_count >= HELD_PER_DATAGRAM_MAX || fragments->held >= HELD_MAX ||
-		fragments->workspaces[datagram->workspace_slot].held >= HELD_PER_WORKSPACE_MAX)
+	if (datagram->worker_pays && !worker_takes(shard, workspace, datagram))
 		return false;
 	datagram->held[datagram->held_count++] = packet;
-	fragments->workspaces[datagram->workspace_slot].held++;
-	fragments->held++;
+	held_count(fragments, datagram->payer, 1);
 	shard->counters->held++;
 	packet->verdict = PACKET_HELD;
 	shard->ended++;
@@ -181,11 +289,17 @@ static bool hold(struct nat_shard *shard, const struct table_workspace *workspac
 
 static struct packet *release(struct nat_shard *shard, struct datagram *datagram)
 {
-	struct fragments *fragments = &shard->fragments;
-	fragments->workspaces[datagram->workspace_slot].held--;
-	fragments->held--;
+	struct packet *packet = datagram->held[--datagram->held_count];
+	held_count(&shard->fragments, datagram->payer, -1);
 	shard->counters->held--;
-	return datagram->held[--datagram->held_count];
+	if (datagram->worker_pays) {
+		struct tally *tally = tally_find(shard, worker_key(datagram));
+		tally->sessions--;
+		tally_put(shard, tally);
+	}
+	if (packet->workspace_slot == WORKSPACE_NONE)
+		packet->workspace_slot = datagram->workspace_slot;
+	return packet;
 }
 
 static void drop_held(struct nat_shard *shard, struct datagram *datagram, enum drop_reason reason)
@@ -241,6 +355,8 @@ static enum drop_reason fragment_note(
 	if (datagram == NULL)
 		return DROP_FRAGMENT_LIMIT;
 	packet->datagram = (uint16_t)(datagram - shard->fragments.datagrams);
+	if (packet->workspace_slot == WORKSPACE_NONE) /* known by a first one of the same batch */
+		packet->workspace_slot = datagram->workspace_slot;
 	if (datagram->state != DATAGRAM_SPOILT) {
 		const enum drop_reason reason = units_note(datagram, first_unit, unit_count);
 		if (reason != DROP_NONE && datagram->state != DATAGRAM_SPOILT)
@@ -257,7 +373,7 @@ static enum drop_reason fragment_note(
 	if (hand_on(shard, datagram, packet))
 		return DROP_NONE;
 	if (packet->kind == PACKET_KIND_FRAGMENT && datagram->state == DATAGRAM_WAITING &&
-		!hold(shard, &policy->workspaces[packet->workspace_slot], datagram, packet))
+		!hold(shard, policy, datagram, packet))
 		return DROP_FRAGMENT_LIMIT;
 	return DROP_NONE;
 }

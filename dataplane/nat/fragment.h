@@ -3,7 +3,8 @@
  * Fragments without reassembly (RFC 4787 REQ-14): the first fragment carries
  * the ports and is translated like any packet; the others of its datagram
  * follow it. Those that come before the first are held, within limits per
- * workspace.
+ * workspace; to an address of the shared pool, within one of the pool's own,
+ * since whose they are is said by their first one's port alone.
  *
  * A datagram is known by the workspace's tunnel (or the outside), both
  * addresses, protocol and IP ID, so that fragments of two workspaces never
@@ -26,8 +27,11 @@ enum {
 	DATAGRAMS_PER_WORKSPACE_MAX = 128, /* each way */
 	HELD_PER_DATAGRAM_MAX = 16,
 	HELD_PER_WORKSPACE_MAX = 64,
-	HELD_MAX = 512,		     /* per shard: buffers are the ports' too */
-	DATAGRAM_TIMEOUT_TICKS = 56, /* 15 s (RFC 791 section 3.2) */
+	HELD_MAX = 512, /* per shard: buffers are the ports' too */
+	/* To each held fragment that is guaranteed belong so many datagrams each way, as to those there are. */
+	DATAGRAMS_PER_HELD_GUARANTEED = DATAGRAMS_MAX / PORT_COUNT / HELD_MAX,
+	FRAGMENTS_POOL = WORKSPACE_COUNT_MAX, /* the shared pool's budget, behind those of the workspaces */
+	DATAGRAM_TIMEOUT_TICKS = 56,	      /* 15 s (RFC 791 section 3.2) */
 	DATAGRAM_UNITS = 65536 / 8,
 };
 
@@ -37,8 +41,10 @@ struct datagram {
 	uint32_t source, destination, vni; /* vni 0: from outside */
 	uint16_t id;
 	uint8_t protocol;
-	uint8_t state; /* enum datagram_state */
-	uint16_t workspace_slot;
+	uint8_t state;		     /* enum datagram_state */
+	uint16_t workspace_slot;     /* WORKSPACE_NONE: of the shared pool, and its first one has not come */
+	uint16_t payer;		     /* of the held ones: number of a budget */
+	bool worker_pays;	     /* so does the worker, by a tally */
 	uint16_t new_id;	     /* outbound */
 	uint32_t sequence;	     /* policy swap under which its first piece came: who was born later is another */
 	uint32_t session_index;	     /* KNOWN */
@@ -58,10 +64,20 @@ void fragments_init(struct fragments *fragments, void *memory);
 void fragment_batch(struct nat_shard *shard, struct batch *batch);
 
 /*
- * Whose a later fragment to a shared egress address is: known once its first one has come. Until then it is dropped,
- * since there is no workspace to hold it for.
+ * Whose a later fragment to a shared egress address is: known once its first one has come. Until then it is nobody's
+ * (WORKSPACE_NONE), and waits at the pool's expense.
  */
 enum drop_reason fragment_owner(struct nat_shard *shard, struct packet *packet);
+
+/*
+ * What a workspace is guaranteed of the places that all share: kept free for it whatever the others do. After a policy
+ * swap: begin, then each slot.
+ */
+struct fragment_floor {
+	uint32_t held, datagrams;
+};
+void fragment_guarantees_begin(struct fragments *fragments);
+void fragment_guarantee(struct fragments *fragments, uint32_t slot, struct fragment_floor floor);
 
 /* The first fragment has its session: the others may follow. Those held are
  * handed to fragment_follow(). */

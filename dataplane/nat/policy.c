@@ -172,8 +172,12 @@ static bool places_for_workers(struct build *build, char *ret_text)
 	const struct policy_worker *workers = snapshot_table(build->snapshot, POLICY_WORKERS);
 	const struct policy_vpc *vpcs = snapshot_table(build->snapshot, POLICY_VPCS);
 	struct policy_tables *tables = build->tables;
+	uint32_t vni_before = 0;
 	for (uint32_t i = 0; i < snapshot_count(build->snapshot, POLICY_WORKERS); i++) {
 		const uint32_t vni = vpcs[workers[i].vpc_index].vni;
+		if (vni != vni_before)
+			tables->vpcs[policy_vpc(tables, vni) - tables->vpcs].flags = TABLE_VPC_ANY_LISTED;
+		vni_before = vni;
 		if (policy_worker_slot(tables, vni, workers[i].address) != SESSION_NO_WORKER) {
 			snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "worker %u of VNI %u is listed twice", i, vni);
 			return false;
@@ -225,10 +229,13 @@ static void fill_workspace(struct table_workspace *to, const struct policy_works
 		.sessions_per_remote_max = limit_of(limits->sessions_per_remote),
 		.worker_sessions_max = limit_of(limits->worker_sessions),
 		.worker_half_open_max = limit_of(limits->worker_half_open),
+		.worker_sessions_per_remote_max = limit_of(limits->worker_sessions_per_remote),
 		.guaranteed = limits->sessions_guaranteed,
+		.fragments_guaranteed = limits->fragments_guaranteed,
 		.fragments_held_max = limit_of(limits->fragments_held),
+		.worker_fragments_held_max = limit_of(limits->worker_fragments_held),
 		.tallied = (limits->sessions_per_remote | limits->worker_sessions | limits->worker_half_open |
-				   limits->worker_new_sessions_per_second) != 0,
+				   limits->worker_new_sessions_per_second | limits->worker_sessions_per_remote) != 0,
 		.rates =
 			{
 				.new_session_ns = limits->new_sessions_per_second != 0
@@ -266,7 +273,7 @@ static void fill_vpcs(struct build *build, const struct identities *identities)
 		const struct policy_vpc *from = &vpcs[i];
 		to->born = identities->vpcs[build->slots.vpcs[i]].born;
 		to->workspace_slot = (uint16_t)build->slots.workspaces[from->workspace_index];
-		to->flags = (uint16_t)(from->flags & ~TABLE_VPC_PREFERS);
+		to->flags |= (uint16_t)(from->flags & ~(TABLE_VPC_PREFERS | TABLE_VPC_ANY_LISTED));
 		for (uint32_t cidr = 0; cidr < from->cidr_count; cidr++)
 			if (tables->cidrs[from->cidr_first + cidr].egress_preferred != 0)
 				to->flags |= TABLE_VPC_PREFERS;
@@ -297,6 +304,14 @@ static void fill_egress_ips(struct build *build)
 	}
 }
 
+static void guarantees_add(struct table_guarantees *guarantees, uint32_t guaranteed)
+{
+	if (guaranteed == POLICY_GUARANTEED_SHARE)
+		guarantees->share_count++;
+	else
+		guarantees->sum += guaranteed;
+}
+
 static void fill_the_rest(struct build *build, const struct identities *identities)
 {
 	const struct policy_snapshot *snapshot = build->snapshot;
@@ -314,11 +329,11 @@ static void fill_the_rest(struct build *build, const struct identities *identiti
 	for (uint32_t i = 0; i < snapshot_count(snapshot, POLICY_WORKSPACES); i++) {
 		const uint32_t slot = build->slots.workspaces[i];
 		fill_workspace(&tables->workspaces[slot], &workspaces[i], identities->workspaces[slot].born);
-		const uint32_t guaranteed = workspaces[i].limits.sessions_guaranteed;
-		tables->any_guaranteed |= guaranteed != 0;
-		tables->share_count += guaranteed == POLICY_GUARANTEED_SHARE;
-		tables->guaranteed_sum += guaranteed != POLICY_GUARANTEED_SHARE ? guaranteed : 0;
-		tables->tallied_count += tables->workspaces[slot].tallied;
+		const struct policy_limits *limits = &workspaces[i].limits;
+		guarantees_add(&tables->session_guarantees, limits->sessions_guaranteed);
+		guarantees_add(&tables->fragment_guarantees, limits->fragments_guaranteed);
+		tables->any_guaranteed |= (limits->sessions_guaranteed | limits->fragments_guaranteed) != 0;
+		tables->tallied_count += tables->workspaces[slot].tallied || limits->worker_fragments_held != 0;
 	}
 	const struct policy_rule *rules = snapshot_table(snapshot, POLICY_RULES);
 	memcpy(tables->rules, rules, snapshot_count(snapshot, POLICY_RULES) * sizeof(*rules));

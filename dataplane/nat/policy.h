@@ -32,7 +32,7 @@ struct table_workspace {
 	/* Asked by every packet: the first line. */
 	uint32_t flags; /* enum policy_workspace_flags */
 	uint8_t mapping_tcp, mapping_udp;
-	bool tallied; /* some limit is of one worker or one remote */
+	bool tallied; /* some limit of sessions is of one worker or one remote */
 	uint8_t reserved;
 	uint32_t born; /* identity.h */
 	struct policy_rates rates;
@@ -43,9 +43,10 @@ struct table_workspace {
 	uint32_t timeout_dns_ticks;				       /* UDP to port 53, answered */
 	uint32_t timeout_transitory_ticks;			       /* after a doubtful RST */
 	uint32_t sessions_max, half_open_max, sessions_per_remote_max; /* UINT32_MAX: no limit */
-	uint32_t worker_sessions_max, worker_half_open_max;
-	uint32_t guaranteed; /* sessions */
-	uint32_t fragments_held_max;
+	uint32_t worker_sessions_max, worker_half_open_max, worker_sessions_per_remote_max;
+	uint32_t guaranteed;	       /* sessions */
+	uint32_t fragments_guaranteed; /* on each shard */
+	uint32_t fragments_held_max, worker_fragments_held_max;
 } __attribute__((aligned(64)));
 static_assert(offsetof(struct table_workspace, egress_first) <= 64, "what every packet asks is in one line");
 
@@ -56,7 +57,7 @@ struct table_vpc {
 	uint32_t cidr_address, cidr_mask; /* the first CIDR: nearly always the only one */
 	uint32_t cidr_first, cidr_count;  /* the further ones, range of policy_tables.cidrs */
 	uint16_t workspace_slot;
-	uint16_t flags;		 /* enum policy_vpc_flags, TABLE_VPC_PREFERS */
+	uint16_t flags;		 /* enum policy_vpc_flags, TABLE_VPC_PREFERS, TABLE_VPC_ANY_LISTED */
 	uint32_t snapshot_index; /* while building */
 };
 static_assert(sizeof(struct table_vpc) == 32, "two a cache line");
@@ -71,7 +72,9 @@ struct table_vpc_cidr {
 	uint32_t egress_preferred; /* in policy_tables.egress_lists, plus 1; 0: none */
 };
 
-#define TABLE_VPC_PREFERS (1u << 15) /* in table_vpc.flags: some CIDR prefers an egress IP */
+/* In table_vpc.flags: some CIDR prefers an egress IP; some worker is listed, be the VPC open to others or not. */
+#define TABLE_VPC_PREFERS (1u << 15)
+#define TABLE_VPC_ANY_LISTED (1u << 14)
 
 /* Of one egress IP, in a hash by address. */
 struct table_egress {
@@ -110,6 +113,12 @@ struct table_worker_place {
 	uint32_t slot;
 };
 
+/* What is guaranteed out of something that all share. */
+struct table_guarantees {
+	uint32_t share_count; /* workspaces that are guaranteed an equal share */
+	uint64_t sum;	      /* of those that are guaranteed a number */
+};
+
 struct policy_tables {
 	uint32_t sequence; /* number of this policy swap */
 	uint32_t encapsulation, plain_vni, vtep_address;
@@ -130,10 +139,9 @@ struct policy_tables {
 	struct table_vpc_cidr *cidrs;
 	struct policy_rule *rules;
 	uint32_t vpc_mask, egress_mask, block_mask, worker_mask; /* of the hashes */
-	bool any_guaranteed;
-	uint32_t share_count;	 /* workspaces that are guaranteed an equal share */
-	uint64_t guaranteed_sum; /* of those that are guaranteed a number */
-	uint32_t tallied_count;	 /* workspaces with a limit of one worker or one remote */
+	bool any_guaranteed;					 /* of sessions or fragments */
+	struct table_guarantees session_guarantees, fragment_guarantees;
+	uint32_t tallied_count; /* workspaces with a limit of one worker or one remote */
 };
 
 static inline const struct table_vpc *policy_vpc(const struct policy_tables *policy, uint32_t vni)

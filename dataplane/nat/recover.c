@@ -10,7 +10,7 @@
 #include "dataplane/nat/session.h"
 #include "dataplane/nat/stages.h"
 
-enum { FLAGS_KEPT = SESSION_ANSWERED | SESSION_DNS | SESSION_DOUBTFUL | SESSION_MAPPED | SESSION_HAIRPIN };
+enum { FLAGS_KEPT = SESSION_ANSWERED | SESSION_DOUBTFUL | SESSION_MAPPED | SESSION_HAIRPIN };
 
 /* Of a policy swap that has not been yet, no session can be: who takes over counts on from there, and one day every
  * birth would be older than such a record. */

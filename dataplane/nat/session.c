@@ -131,16 +131,22 @@ uint32_t session_find_reply(
 	return INDEX_NONE;
 }
 
-static struct tally *worker_tally(struct nat_shard *shard, const struct session *session)
+/* Out of the way of who has no tallies. */
+static __attribute__((noinline)) void tally_half_open(
+	struct nat_shard *shard, const struct session *session, uint32_t change)
 {
-	return tally_find(
-		shard, tally_key_worker(session->workspace_slot, session->vni_protocol >> 8, session->inside_address));
+	tally_find(shard, tally_keys_of(session).of[TALLY_WORKER])->half_open += change;
 }
 
-static struct tally *remote_tally(struct nat_shard *shard, const struct session *session)
+static __attribute__((noinline)) void tally_sessions(
+	struct nat_shard *shard, const struct session *session, uint32_t change)
 {
-	return tally_find(shard, tally_key_remote(session->workspace_slot, session->remote_address,
-					 session->remote_port, (uint8_t)session->vni_protocol));
+	const struct tally_keys keys = tally_keys_of(session);
+	for (unsigned i = 0; i < keys.count; i++) {
+		struct tally *tally = tally_find(shard, keys.of[i]);
+		tally->sessions += change;
+		tally_put(shard, tally);
+	}
 }
 
 void session_set_state(struct nat_shard *shard, struct session *session, unsigned state)
@@ -151,10 +157,10 @@ void session_set_state(struct nat_shard *shard, struct session *session, unsigne
 		return;
 	shard->workspaces[session->workspace_slot].half_open += change;
 	if (session->flags & SESSION_TALLIED)
-		worker_tally(shard, session)->half_open += change;
+		tally_half_open(shard, session, change);
 }
 
-/* Counts of the workspace, its worker and the remote; `change` is 1 or -1. */
+/* Counts of the workspace, and of what its tallies are of; `change` is 1 or -1. */
 static void session_count(struct nat_shard *shard, const struct session *session, int32_t change)
 {
 	struct shard_workspace *workspace = &shard->workspaces[session->workspace_slot];
@@ -167,13 +173,8 @@ static void session_count(struct nat_shard *shard, const struct session *session
 		(uint32_t)change;
 	shard->counters->sessions_active += (uint64_t)(int64_t)change;
 	shard->counters->workspaces[session->workspace_slot].sessions_active += (uint64_t)(int64_t)change;
-	if ((session->flags & SESSION_TALLIED) == 0)
-		return;
-	struct tally *const tallies[2] = {worker_tally(shard, session), remote_tally(shard, session)};
-	for (unsigned i = 0; i < 2; i++) {
-		tallies[i]->sessions += (uint32_t)change;
-		tally_put(shard, tallies[i]);
-	}
+	if (UNLIKELY(session->flags & SESSION_TALLIED))
+		tally_sessions(shard, session, (uint32_t)change);
 }
 
 /* All index entries of a session, or none of them. */

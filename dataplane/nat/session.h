@@ -27,6 +27,8 @@
 #include "dataplane/nat/bytes.h"
 #include "dataplane/nat/shard.h"
 
+enum { PORT_DNS = 53 };
+
 static inline struct hash_key session_key_inside(
 	uint32_t address, uint16_t port, uint32_t remote, uint16_t remote_port, uint32_t vni, uint8_t protocol)
 {
@@ -160,7 +162,7 @@ void session_set_state(struct nat_shard *shard, struct session *session, unsigne
 /* How long it may be idle, by its state and its workspace's timers. */
 static inline uint32_t session_timeout_ticks(const struct session *session, const struct table_workspace *workspace)
 {
-	if (session->state == SESSION_UDP_ANSWERED && (session->flags & SESSION_DNS))
+	if (session->state == SESSION_UDP_ANSWERED && session->remote_port == PORT_DNS)
 		return workspace->timeout_dns_ticks;
 	const uint32_t ticks = workspace->timeout_ticks[session->state];
 	/* A RST that does not fit shortens the time of its state, and never lengthens it. */

@@ -112,13 +112,13 @@ struct packet *nat_take(struct nat_shard *shard)
 	return shard->given[shard->given_tail++ % GIVEN_SIZE];
 }
 
-/* Sessions of all shards that a workspace is guaranteed when it says POLICY_GUARANTEED_SHARE. */
-static uint32_t guaranteed_share(const struct nat_shard *shard, const struct policy_tables *policy)
+/* Of `total` places, what a workspace is guaranteed that says POLICY_GUARANTEED_SHARE. A number stands for so many times
+ * `each`. */
+static uint32_t guaranteed_share(const struct table_guarantees *guarantees, uint64_t total, uint32_t each)
 {
-	const uint64_t half = (uint64_t)shard->sessions_max * shard->shard_count / 2;
-	if (policy->share_count == 0 || policy->guaranteed_sum >= half)
+	if (guarantees->share_count == 0 || guarantees->sum * each >= total / 2)
 		return 0;
-	return (uint32_t)((half - policy->guaranteed_sum) / policy->share_count);
+	return (uint32_t)((total / 2 - guarantees->sum * each) / guarantees->share_count);
 }
 
 void shard_guarantees(struct nat_shard *shard, const struct policy_tables *policy)
@@ -131,7 +131,14 @@ void shard_guarantees(struct nat_shard *shard, const struct policy_tables *polic
 		return;
 	shard->any_guaranteed = policy->any_guaranteed;
 	shard->guaranteed_unused = 0;
-	const uint32_t share = guaranteed_share(shard, policy);
+	fragment_guarantees_begin(&shard->fragments);
+	const uint64_t sessions = (uint64_t)shard->sessions_max * shard->shard_count;
+	const uint32_t share = guaranteed_share(&policy->session_guarantees, sessions, 1);
+	const struct fragment_floor fragments_share = {
+		guaranteed_share(&policy->fragment_guarantees, HELD_MAX, 1),
+		guaranteed_share(
+			&policy->fragment_guarantees, DATAGRAMS_MAX / PORT_COUNT, DATAGRAMS_PER_HELD_GUARANTEED),
+	};
 	for (uint32_t slot = 0; slot < WORKSPACE_COUNT_MAX; slot++) {
 		struct shard_workspace *workspace = &shard->workspaces[slot];
 		uint32_t guaranteed = policy->workspaces[slot].guaranteed;
@@ -142,6 +149,14 @@ void shard_guarantees(struct nat_shard *shard, const struct policy_tables *polic
 		workspace->guaranteed = guaranteed / shard->shard_count;
 		if (workspace->guaranteed > workspace->sessions)
 			shard->guaranteed_unused += workspace->guaranteed - workspace->sessions;
+		const struct table_workspace *of = &policy->workspaces[slot];
+		struct fragment_floor floor = fragments_share;
+		if (of->fragments_guaranteed != POLICY_GUARANTEED_SHARE)
+			floor = (struct fragment_floor){
+				of->fragments_guaranteed, of->fragments_guaranteed * DATAGRAMS_PER_HELD_GUARANTEED};
+		if (floor.held > of->fragments_held_max)
+			floor.held = of->fragments_held_max;
+		fragment_guarantee(&shard->fragments, slot, floor);
 	}
 }
 

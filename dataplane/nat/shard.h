@@ -70,11 +70,13 @@ struct fragments {
 	struct index index;
 	uint32_t free_datagram;
 	uint32_t sweep_at;
-	uint32_t held;
-	uint32_t datagram_count[PORT_COUNT];
-	struct {
+	/* Places in use, and how many of the free ones are kept for who has not taken up what he is guaranteed. */
+	uint32_t held, held_promised;
+	uint32_t datagram_count[PORT_COUNT], datagrams_promised[PORT_COUNT];
+	struct fragment_budget {
 		uint8_t datagrams[PORT_COUNT], held;
-	} * workspaces; /* by slot */
+		uint8_t datagrams_guaranteed, held_guaranteed;
+	} * budgets; /* by workspace slot; the last one is the shared pool's */
 };
 
 struct tally;

@@ -60,7 +60,7 @@ static void advance(
 			session_set_state(shard, session, SESSION_UDP_ANSWERED);
 		/* The short time of DNS counts from its answer, however late that came. */
 		if ((workspace->flags & POLICY_WORKSPACE_INBOUND_REFRESH) ||
-			(first_answer && (session->flags & SESSION_DNS)))
+			(first_answer && session->remote_port == PORT_DNS))
 			refresh(shard, session);
 	}
 	if (!outbound && (session->flags & SESSION_ANSWERED) == 0)

@@ -41,24 +41,39 @@ static void session_farewell(
 		reset_both(shard, &batch, session);
 }
 
+/*
+ * A VPC that is open to workers it does not list now lists this one, and on the host that the session comes from: from
+ * here on it is that worker's, is held to its host, and ends with it.
+ */
+static void worker_listed(const struct policy_tables *policy, const struct table_vpc *vpc, struct session *session)
+{
+	const uint32_t slot = policy_worker_slot(policy, vpc->vni, session->inside_address);
+	if (slot != SESSION_NO_WORKER &&
+		(policy->workers[slot].vtep == 0 || policy->workers[slot].vtep == session->vtep))
+		session->worker_slot = slot;
+}
+
 static void session_review(struct nat_shard *shard, const struct nat_view *view, uint32_t index)
 {
-	const struct session *session = &shard->sessions[index];
+	struct session *session = &shard->sessions[index];
 	const struct policy_tables *policy = view->policy;
 	if (policy == NULL) {
 		shard->deadlines[index] = shard->now_tick + 1; /* nothing is in force to judge it by: ask again */
 		return;
 	}
-	if (!policy_session_live(policy, session, policy_vpc(policy, session->vni_protocol >> 8))) {
+	const struct table_vpc *vpc = policy_vpc(policy, session->vni_protocol >> 8);
+	if (!policy_session_live(policy, session, vpc)) {
 		session_farewell(shard, view, session, true);
 		ports_note_gone(shard, policy, index);
 		session_remove(shard, index);
 		shard->counters->sessions_stale++;
 		return;
 	}
-	if (session->created_policy != policy->sequence)
-		shard->sessions[index].created_policy =
-			policy->sequence; /* live now: nothing older can matter any more */
+	if (session->created_policy != policy->sequence) {
+		if (session->worker_slot == SESSION_NO_WORKER && (vpc->flags & TABLE_VPC_ANY_LISTED))
+			worker_listed(policy, vpc, session);
+		session->created_policy = policy->sequence; /* live now: nothing older can matter any more */
+	}
 	const uint32_t end =
 		session->last_tick + session_timeout_ticks(session, &policy->workspaces[session->workspace_slot]);
 	if (!tick_reached(shard->now_tick, end)) {

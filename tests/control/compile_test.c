@@ -22,7 +22,8 @@ static const char text[] = CHECK_GATEWAY
 	"    timers: { udp: 120 }\n"
 	"    limits: { sessions: 64Ki, guaranteed_sessions: 1, half_open: 2, new_sessions_per_second: 3, "
 	"packets_per_second: 4, bytes_per_second: 8Mbit, sessions_per_remote: 5, fragments_held: 6, "
-	"worker: { sessions: 7, half_open: 8, new_sessions_per_second: 9 } }\n"
+	"guaranteed_fragments: 4, worker: { sessions: 7, half_open: 8, new_sessions_per_second: 9, "
+	"sessions_per_remote: 10, fragments_held: 11 } }\n"
 	"    policy: { default: deny, rules: [ { action: allow, to: 198.51.100.0/24, protocol: tcp, ports: 443 } ] }\n"
 	"  - id: initech\n"
 	"    vpcs: [ { id: main, vni: 7004, cidrs: [10.0.0.0/16], workers: [] } ]\n"
@@ -123,6 +124,10 @@ static void workspace_owns_its_ranges(void **state)
 	assert_int_equal(workspaces[0].limits.worker_sessions, 7);
 	assert_int_equal(workspaces[0].limits.worker_half_open, 8);
 	assert_int_equal(workspaces[0].limits.worker_new_sessions_per_second, 9);
+	assert_int_equal(workspaces[0].limits.worker_sessions_per_remote, 10);
+	assert_int_equal(workspaces[0].limits.worker_fragments_held, 11);
+	assert_int_equal(workspaces[0].limits.fragments_guaranteed, 4);
+	assert_int_equal(workspaces[1].limits.fragments_guaranteed, POLICY_GUARANTEED_SHARE); /* says nothing */
 	assert_int_equal(workspaces[2].egress_first, 3);
 	assert_int_equal(workspaces[2].egress_count, 1);
 	assert_int_equal(ips[0].address, 0xcb00710a);

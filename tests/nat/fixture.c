@@ -1,78 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/nat/fixture.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-void draft_default(struct policy_draft *draft)
-{
-	memset(draft, 0, sizeof(*draft));
-	struct policy_snapshot *header = &draft->header;
-	header->magic = POLICY_MAGIC;
-	header->version = POLICY_VERSION;
-	snprintf(header->ports[PORT_INSIDE].interface, INTERFACE_NAME_SIZE_BYTES, "inside0");
-	snprintf(header->ports[PORT_OUTSIDE].interface, INTERFACE_NAME_SIZE_BYTES, "outside0");
-	header->encapsulation = POLICY_ENCAPSULATION_VXLAN;
-	header->vxlan_udp_port = 4789;
-	static const char *const names[] = {"acme", "globex"};
-	for (unsigned i = 0; i < 2; i++) {
-		struct policy_workspace *workspace = &draft->workspaces[i];
-		snprintf(workspace->id, ID_SIZE_BYTES, "%s", names[i]);
-		workspace->flags = POLICY_WORKSPACE_TCP_RST_UNKNOWN;
-		workspace->mapping_tcp = POLICY_MAPPING_ENDPOINT_DEPENDENT;
-		workspace->mapping_udp = POLICY_MAPPING_ENDPOINT_INDEPENDENT;
-		workspace->timers = (struct policy_timers){7440, 240, 30, 300, 30, 60};
-		snprintf(draft->vpcs[i].id, ID_SIZE_BYTES, "main");
-		draft->vpcs[i].workspace_index = i;
-		draft->vpcs[i].vni = i == 0 ? VNI_ACME : VNI_GLOBEX;
-		draft->vpcs[i].cidr_first = i;
-		draft->vpcs[i].cidr_count = 1;
-		draft->cidrs[i] = (struct policy_cidr){IP(10, 0, 0, 0), 16};
-	}
-	draft->workspaces[0].egress_count = 2;
-	draft->workspaces[1].egress_first = 2;
-	draft->workspaces[1].egress_count = 1;
-	draft->egress_ips[0] = (struct policy_egress_ip){.address = ACME_IP_1, .workspace_index = 0};
-	draft->egress_ips[1] = (struct policy_egress_ip){.address = ACME_IP_2, .workspace_index = 0};
-	draft->egress_ips[2] = (struct policy_egress_ip){.address = GLOBEX_IP, .workspace_index = 1};
-	draft->vteps[0] = (struct policy_vtep_prefix){IP(10, 100, 0, 0), 24};
-	draft->counts[POLICY_WORKSPACES] = draft->counts[POLICY_VPCS] = draft->counts[POLICY_CIDRS] = 2;
-	draft->counts[POLICY_EGRESS_IPS] = 3;
-	draft->counts[POLICY_VTEP_PREFIXES] = 1;
-}
-
-struct policy_snapshot *draft_compile(const struct policy_draft *draft, uint64_t generation, size_t *ret_size_bytes)
-{
-	const struct {
-		const void *records;
-		uint32_t size_bytes;
-	} tables[POLICY_TABLE_COUNT] = {
-		[POLICY_WORKSPACES] = {draft->workspaces, sizeof(draft->workspaces[0])},
-		[POLICY_VPCS] = {draft->vpcs, sizeof(draft->vpcs[0])},
-		[POLICY_CIDRS] = {draft->cidrs, sizeof(draft->cidrs[0])},
-		[POLICY_EGRESS_IPS] = {draft->egress_ips, sizeof(draft->egress_ips[0])},
-		[POLICY_WORKERS] = {draft->workers, sizeof(draft->workers[0])},
-		[POLICY_RULES] = {draft->rules, sizeof(draft->rules[0])},
-		[POLICY_VTEP_PREFIXES] = {draft->vteps, sizeof(draft->vteps[0])},
-	};
-	size_t size_bytes = sizeof(struct policy_snapshot);
-	for (unsigned id = 0; id < POLICY_TABLE_COUNT; id++)
-		size_bytes += ((size_t)draft->counts[id] * tables[id].size_bytes + 7) & ~(size_t)7;
-	struct policy_snapshot *block = calloc(1, size_bytes);
-	assert_non_null(block);
-	*block = draft->header;
-	size_t at = sizeof(struct policy_snapshot);
-	for (unsigned id = 0; id < POLICY_TABLE_COUNT; id++) {
-		const size_t length_bytes = (size_t)draft->counts[id] * tables[id].size_bytes;
-		block->tables[id] = (struct policy_table){at, draft->counts[id], tables[id].size_bytes};
-		memcpy((uint8_t *)block + at, tables[id].records, length_bytes);
-		at += (length_bytes + 7) & ~(size_t)7;
-	}
-	block->size_bytes = size_bytes;
-	block->generation = generation;
-	*ret_size_bytes = size_bytes;
-	return block;
-}
 
 static void *zeroed(size_t size_bytes)
 {
@@ -103,18 +32,6 @@ void fixture_apply(struct fixture *fixture)
 		fail_msg("%s", text);
 	identities_publish(fixture->identities, fixture->counters);
 	free(snapshot);
-}
-
-void fixture_narrow(struct fixture *fixture)
-{
-	struct policy_draft *draft = &fixture->draft;
-	draft->workspaces[0].egress_count = 1;
-	draft->workspaces[1].egress_first = 1;
-	draft->egress_ips[1] = draft->egress_ips[2];
-	draft->egress_ips[0].port_first = 1024;
-	draft->egress_ips[0].port_last = 1535;
-	draft->counts[POLICY_EGRESS_IPS] = 2;
-	fixture_apply(fixture);
 }
 
 void fixture_adjacency(struct fixture *fixture, uint32_t inside_mtu_bytes, uint32_t outside_mtu_bytes)
@@ -369,6 +286,29 @@ void frame_wrap(
 	memcpy(at, inner, inner_bytes);
 	frame->packet.length_bytes = (uint16_t)(at - frame->packet.data + inner_bytes);
 }
+
+void frame_cut(struct frame *frame, const struct description *of, uint32_t from_bytes, uint32_t bytes, bool more)
+{
+	uint8_t whole[FRAME_MAX_BYTES], cut[FRAME_MAX_BYTES];
+	const uint32_t total_bytes = ip_build(whole, of) - (uint32_t)IPV4_HEADER_BYTES;
+	if (from_bytes + bytes > total_bytes)
+		bytes = total_bytes - from_bytes;
+	memcpy(cut, whole, IPV4_HEADER_BYTES);
+	memcpy(cut + IPV4_HEADER_BYTES, whole + IPV4_HEADER_BYTES + from_bytes, bytes);
+	store_be16(cut + IPV4_LENGTH_OFFSET, (uint16_t)(IPV4_HEADER_BYTES + bytes));
+	store_be16(cut + IPV4_FRAGMENT_OFFSET, (uint16_t)(from_bytes / 8 | (more ? IPV4_FLAG_MF : 0)));
+	store_be16(cut + IPV4_CHECKSUM_OFFSET, 0);
+	store_be16(cut + IPV4_CHECKSUM_OFFSET, checksum_of(cut, IPV4_HEADER_BYTES));
+	frame_wrap(frame, of->outside, of->vni != 0 ? of->vni : VNI_ACME, of->vtep != 0 ? of->vtep : HOST_1, cut,
+		(uint16_t)(IPV4_HEADER_BYTES + bytes));
+}
+
+void frame_piece(struct frame *frame, const struct description *of, unsigned piece)
+{
+	frame_cut(frame, of, piece * PIECE_BYTES, PIECE_BYTES, piece + 1 < PIECES);
+}
+
+const unsigned piece_orders[6][PIECES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 
 void frame_build(struct frame *frame, const struct description *of)
 {

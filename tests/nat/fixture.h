@@ -32,6 +32,11 @@ enum {
 	FRAME_MAX_BYTES = 2048,
 	FRAME_HEADROOM_BYTES = 128,
 	SPARE_COUNT = 256,
+	CROWD_MAX = 24,
+	/* A datagram in fragments: frame_piece(). */
+	PIECES = 3,
+	PIECE_BYTES = 400,
+	PAYLOAD_BYTES = 1100,
 };
 
 #define WORKER IP(10, 0, 0, 5)
@@ -45,16 +50,17 @@ enum {
 #define ACME_IP_1 IP(203, 0, 113, 10)
 #define ACME_IP_2 IP(203, 0, 113, 11)
 #define GLOBEX_IP IP(203, 0, 113, 20)
+#define SHARED_IP IP(203, 0, 113, 200)
 
 #define SECOND_NS 1000000000ull
 
 /* A snapshot under construction; fill in, then fixture_apply(). */
 struct policy_draft {
 	struct policy_snapshot header;
-	struct policy_workspace workspaces[8];
-	struct policy_vpc vpcs[8];
-	struct policy_cidr cidrs[16];
-	struct policy_egress_ip egress_ips[16];
+	struct policy_workspace workspaces[CROWD_MAX];
+	struct policy_vpc vpcs[CROWD_MAX];
+	struct policy_cidr cidrs[CROWD_MAX];
+	struct policy_egress_ip egress_ips[CROWD_MAX + 1];
 	struct policy_worker workers[16];
 	struct policy_rule rules[16];
 	struct policy_vtep_prefix vteps[4];
@@ -120,9 +126,13 @@ void fixture_free(struct fixture *fixture);
 void draft_default(struct policy_draft *draft);
 /* malloc'ed block. */
 struct policy_snapshot *draft_compile(const struct policy_draft *draft, uint64_t generation, size_t *ret_size_bytes);
+/* So many workspaces in all, each like globex, with an egress IP of its own and the VNI VNI_ACME + its index. */
+void draft_crowd(struct policy_draft *draft, unsigned count);
 void fixture_apply(struct fixture *fixture);
 /* acme has the ports 1024–1535 of one address left. */
 void fixture_narrow(struct fixture *fixture);
+/* acme and globex share SHARED_IP: ports 1024–2047 and 2048–3071. */
+void fixture_share(struct fixture *fixture);
 void fixture_adjacency(struct fixture *fixture, uint32_t inside_mtu_bytes, uint32_t outside_mtu_bytes);
 
 /* cmocka set-up and tear-down with fixture_new(4096). */
@@ -135,6 +145,11 @@ uint16_t ip_build(uint8_t *ip, const struct description *description);
 /* Wraps an IPv4 packet that stands in `inner` as the description says. */
 void frame_wrap(
 	struct frame *frame, bool outside, uint32_t vni, uint32_t vtep, const uint8_t *inner, uint16_t inner_bytes);
+/* Bytes [from, from + bytes) of the payload of an IPv4 packet, as a fragment in a frame of its own. */
+void frame_cut(struct frame *frame, const struct description *of, uint32_t from_bytes, uint32_t bytes, bool more);
+/* The same, of the PIECES that a datagram of PAYLOAD_BYTES has; all orders there are. */
+void frame_piece(struct frame *frame, const struct description *of, unsigned piece);
+extern const unsigned piece_orders[6][PIECES];
 /* An ICMP error about `about`, sent by `source` to `destination`. */
 void frame_build_icmp_error(
 	struct frame *frame, const struct description *outer, const struct description *about, uint16_t mtu_bytes);

@@ -118,31 +118,10 @@ static void other_protocols_pass_by_address_alone_where_allowed(void **state)
 	}
 }
 
-/* acme and globex share 203.0.113.200: ports 1024–2047 and 2048–3071. */
-static void share(struct fixture *fixture)
-{
-	struct policy_draft *draft = &fixture->draft;
-	draft->workspaces[0].flags |= POLICY_WORKSPACE_SHARED_POOL;
-	draft->workspaces[1].flags |= POLICY_WORKSPACE_SHARED_POOL;
-	draft->workspaces[0].egress_first = 0;
-	draft->workspaces[0].egress_count = 1;
-	draft->workspaces[1].egress_first = 1;
-	draft->workspaces[1].egress_count = 1;
-	for (unsigned i = 0; i < 2; i++)
-		draft->egress_ips[i] = (struct policy_egress_ip){
-			.address = IP(203, 0, 113, 200),
-			.workspace_index = i,
-			.port_first = (uint16_t)(1024 + 1024 * i),
-			.port_last = (uint16_t)(2047 + 1024 * i),
-		};
-	draft->counts[POLICY_EGRESS_IPS] = 2;
-	fixture_apply(fixture);
-}
-
 static void shared_addresses_keep_the_workspaces_ports_apart(void **state)
 {
 	struct fixture *fixture = *state;
-	share(fixture);
+	fixture_share(fixture);
 	const uint8_t protocols[] = {PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMP};
 	for (unsigned p = 0; p < 3; p++) {
 		for (unsigned i = 0; i < 1024; i++) {
@@ -150,7 +129,7 @@ static void shared_addresses_keep_the_workspaces_ports_apart(void **state)
 				struct description of = packet_to(REMOTE, (uint16_t)(i + 1), 443, protocols[p]);
 				of.vni = workspace == 0 ? VNI_ACME : VNI_GLOBEX;
 				const struct seen out = fixture_sent(fixture, of);
-				assert_int_equal(out.source, IP(203, 0, 113, 200));
+				assert_int_equal(out.source, SHARED_IP);
 				assert_in_range(out.source_port, 1024 + 1024 * workspace, 2047 + 1024 * workspace);
 				if (i % 64 != 0)
 					continue;
@@ -176,7 +155,7 @@ static void shared_addresses_keep_the_workspaces_ports_apart(void **state)
 static void icmp_errors_and_fragments_find_their_owner_on_a_shared_address(void **state)
 {
 	struct fixture *fixture = *state;
-	share(fixture);
+	fixture_share(fixture);
 	for (unsigned workspace = 0; workspace < 2; workspace++) {
 		struct description of = packet_to(REMOTE, 40000, 5000, PROTOCOL_UDP);
 		of.vni = workspace == 0 ? VNI_ACME : VNI_GLOBEX;
@@ -204,7 +183,7 @@ static void icmp_errors_and_fragments_find_their_owner_on_a_shared_address(void 
 static void moving_from_shared_to_dedicated_keeps_the_old_sessions(void **state)
 {
 	struct fixture *fixture = *state;
-	share(fixture);
+	fixture_share(fixture);
 	const struct seen old = fixture_sent(fixture, packet_to(REMOTE, 40000, 443, PROTOCOL_UDP));
 	struct policy_draft *draft = &fixture->draft;
 	draft->egress_ips[2] = draft->egress_ips[1];
@@ -214,8 +193,7 @@ static void moving_from_shared_to_dedicated_keeps_the_old_sessions(void **state)
 	draft->workspaces[1].egress_first = 2;
 	draft->counts[POLICY_EGRESS_IPS] = 3;
 	fixture_apply(fixture);
-	assert_int_equal(
-		fixture_sent(fixture, packet_to(REMOTE, 40000, 443, PROTOCOL_UDP)).source, IP(203, 0, 113, 200));
+	assert_int_equal(fixture_sent(fixture, packet_to(REMOTE, 40000, 443, PROTOCOL_UDP)).source, SHARED_IP);
 	assert_true(fixture_passes(fixture, reply_to(&old)));
 	assert_int_equal(fixture_sent(fixture, packet_to(REMOTE, 40001, 443, PROTOCOL_UDP)).source, ACME_IP_1);
 	/* The range goes to globex: what is left of acme's there dies, and nothing of it reaches globex. */
@@ -286,6 +264,18 @@ static void limits_of_one_worker_spare_the_other_workers(void **state)
 	assert_int_equal(opened(fixture, of, 20), 5);
 	of.destination_port = 80;
 	assert_int_equal(opened(fixture, of, 20), 5);
+	*limits = (struct policy_limits){.worker_sessions_per_remote = 3};
+	fixture_apply(fixture);
+	of.source_port = neighbour.source_port = 20000;
+	for (uint16_t port = 8080; port < 8082; port++) {
+		of.destination_port = neighbour.destination_port = port;
+		neighbour.destination = REMOTE_2;
+		assert_int_equal(opened(fixture, of, 20), 3);
+		assert_int_equal(opened(fixture, neighbour, 20), 3);
+		of.protocol = neighbour.protocol = PROTOCOL_UDP; /* another endpoint */
+		assert_int_equal(opened(fixture, of, 20), 3);
+		of.protocol = neighbour.protocol = PROTOCOL_TCP;
+	}
 	*limits = (struct policy_limits){.worker_half_open = 3};
 	fixture_apply(fixture);
 	of = packet_to(REMOTE, 3000, 443, PROTOCOL_TCP);

@@ -7,8 +7,6 @@
 
 #include "dataplane/nat/fragment.h"
 
-enum { PIECES = 3, PIECE_BYTES = 400, PAYLOAD_BYTES = 1100 };
-
 static const struct description datagram_out = {
 	.source = WORKER,
 	.destination = REMOTE,
@@ -18,29 +16,6 @@ static const struct description datagram_out = {
 	.payload_bytes = PAYLOAD_BYTES,
 	.ip_id = 777,
 };
-
-/* Bytes [from, from + bytes) of the payload of an IPv4 packet, as a fragment,
- * in a frame of its own. */
-static void frame_cut(struct frame *frame, const struct description *of, uint32_t from_bytes, uint32_t bytes, bool more)
-{
-	uint8_t whole[FRAME_MAX_BYTES], cut[FRAME_MAX_BYTES];
-	const uint32_t total_bytes = ip_build(whole, of) - (uint32_t)IPV4_HEADER_BYTES;
-	if (from_bytes + bytes > total_bytes)
-		bytes = total_bytes - from_bytes;
-	memcpy(cut, whole, IPV4_HEADER_BYTES);
-	memcpy(cut + IPV4_HEADER_BYTES, whole + IPV4_HEADER_BYTES + from_bytes, bytes);
-	store_be16(cut + IPV4_LENGTH_OFFSET, (uint16_t)(IPV4_HEADER_BYTES + bytes));
-	store_be16(cut + IPV4_FRAGMENT_OFFSET, (uint16_t)(from_bytes / 8 | (more ? IPV4_FLAG_MF : 0)));
-	store_be16(cut + IPV4_CHECKSUM_OFFSET, 0);
-	store_be16(cut + IPV4_CHECKSUM_OFFSET, checksum_of(cut, IPV4_HEADER_BYTES));
-	frame_wrap(frame, of->outside, of->vni != 0 ? of->vni : VNI_ACME, of->vtep != 0 ? of->vtep : HOST_1, cut,
-		(uint16_t)(IPV4_HEADER_BYTES + bytes));
-}
-
-static void frame_piece(struct frame *frame, const struct description *of, unsigned piece)
-{
-	frame_cut(frame, of, piece * PIECE_BYTES, PIECE_BYTES, piece + 1 < PIECES);
-}
 
 /* Collects what leaves, until whole. */
 struct assembly {
@@ -113,8 +88,6 @@ static void send_pieces(
 	}
 }
 
-static const unsigned orders[6][PIECES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
-
 static void rfc4787_14_fragments_pass_in_any_order_both_ways(void **state)
 {
 	struct fixture *fixture = *state;
@@ -127,7 +100,7 @@ static void rfc4787_14_fragments_pass_in_any_order_both_ways(void **state)
 				of.icmp_type = ICMP_ECHO_REQUEST;
 			}
 			struct assembly out, in;
-			send_pieces(fixture, &of, orders[i], &out);
+			send_pieces(fixture, &of, piece_orders[i], &out);
 			assembly_check(&out);
 			assert_true(out.last.source == ACME_IP_1 || out.last.source == ACME_IP_2);
 			assert_int_equal(out.pieces, PIECES);
@@ -136,7 +109,7 @@ static void rfc4787_14_fragments_pass_in_any_order_both_ways(void **state)
 			struct description reply = reply_to(&out.last);
 			reply.payload_bytes = PAYLOAD_BYTES;
 			reply.ip_id = of.ip_id;
-			send_pieces(fixture, &reply, orders[5 - i], &in);
+			send_pieces(fixture, &reply, piece_orders[5 - i], &in);
 			assembly_check(&in);
 			assert_int_equal(in.last.vni, VNI_ACME);
 			assert_int_equal(in.last.destination, WORKER);
@@ -160,7 +133,7 @@ static void fragments_of_one_batch_come_out_once(void **state)
 		struct assembly assembly = {};
 		of.ip_id = (uint16_t)(500 + i);
 		for (unsigned piece = 0; piece < PIECES; piece++) {
-			frame_piece(&frames[piece], &of, orders[i][piece]);
+			frame_piece(&frames[piece], &of, piece_orders[i][piece]);
 			packets[piece] = &frames[piece].packet;
 		}
 		nat_process(fixture->shard, &fixture->view, packets, PIECES, fixture->now_ns);
@@ -219,7 +192,7 @@ static void rfc6864_ids_of_two_workers_behind_one_ip_do_not_collide(void **state
 		of.vni = VNI_GLOBEX;
 		of.source = IP(10, 0, 0, 10 + worker);
 		struct assembly out;
-		send_pieces(fixture, &of, orders[worker % 6], &out);
+		send_pieces(fixture, &of, piece_orders[worker % 6], &out);
 		assert_false(used[out.id]);
 		used[out.id] = true;
 		fixture_pass(fixture, 2 * SECOND_NS);
@@ -273,34 +246,6 @@ static void rfc1858_tiny_first_fragments_are_dropped(void **state)
 	store_be16(frame.packet.data + 64 + IPV4_CHECKSUM_OFFSET, checksum_of(frame.packet.data + 64, 20));
 	fixture_run(fixture, &frame);
 	assert_int_equal(frame.packet.drop_reason, DROP_BAD_IP_HEADER);
-}
-
-static void e4_fragment_memory_is_limited_per_workspace(void **state)
-{
-	struct fixture *fixture = *state;
-	static struct frame frames[400];
-	unsigned held = 0;
-	for (unsigned i = 0; i < 200; i++) {
-		struct description of = datagram_out;
-		of.ip_id = (uint16_t)i;
-		frame_piece(&frames[i], &of, 1);
-		held += fixture_run(fixture, &frames[i]) == PACKET_HELD;
-	}
-	assert_int_equal(held, HELD_PER_WORKSPACE_MAX);
-	assert_int_equal(fixture_drops(fixture, DROP_FRAGMENT_LIMIT), 200 - held);
-	struct description globex = datagram_out;
-	globex.vni = VNI_GLOBEX;
-	frame_piece(&frames[300], &globex, 1);
-	assert_int_equal(fixture_run(fixture, &frames[300]), PACKET_HELD);
-	fixture_pass(fixture, 40 * SECOND_NS);
-	unsigned given = 0;
-	while (fixture_take(fixture) != NULL)
-		given++;
-	assert_int_equal(given, held + 1);
-	assert_int_equal(fixture->counters->shards[0].held, 0);
-	assert_int_equal(fixture->shard->fragments.index.count, 0);
-	for (unsigned slot = 0; slot < 2; slot++)
-		assert_int_equal(fixture->shard->fragments.workspaces[slot].datagrams[PORT_INSIDE], 0);
 }
 
 static void fragments_of_a_refused_datagram_are_refused(void **state)
@@ -358,25 +303,6 @@ static void a_held_fragment_never_reaches_its_addresses_next_owner(void **state)
 	assert_int_equal(held.packet.verdict, PACKET_DROP);
 }
 
-static void p7_fragments_from_outside_take_no_room_from_those_inside(void **state)
-{
-	struct fixture *fixture = *state;
-	static struct frame frames[6000];
-	for (unsigned i = 0; i < 6000; i++) {
-		struct description of = {.outside = true,
-			.source = IP(192, 0, 2, 1 + i % 200),
-			.destination = i % 2 ? ACME_IP_1 : GLOBEX_IP,
-			.protocol = PROTOCOL_UDP,
-			.payload_bytes = PAYLOAD_BYTES,
-			.ip_id = (uint16_t)i};
-		frame_piece(&frames[i], &of, 1);
-		fixture_run(fixture, &frames[i]);
-	}
-	struct assembly out;
-	send_pieces(fixture, &datagram_out, orders[0], &out);
-	assembly_check(&out);
-}
-
 static void complete_datagrams_leave_their_place_at_once(void **state)
 {
 	struct fixture *fixture = *state;
@@ -384,7 +310,7 @@ static void complete_datagrams_leave_their_place_at_once(void **state)
 		struct description of = datagram_out;
 		of.ip_id = (uint16_t)i;
 		struct assembly out;
-		send_pieces(fixture, &of, orders[0], &out);
+		send_pieces(fixture, &of, piece_orders[0], &out);
 		assembly_check(&out);
 		for (unsigned loop = 0; loop < 64; loop++)
 			nat_upkeep(fixture->shard, &fixture->view, fixture->now_ns);
@@ -433,11 +359,9 @@ int main(void)
 		TEST(rfc6864_ids_of_two_workers_behind_one_ip_do_not_collide),
 		TEST(overlapping_fragments_spoil_their_datagram),
 		TEST(rfc1858_tiny_first_fragments_are_dropped),
-		TEST(e4_fragment_memory_is_limited_per_workspace),
 		TEST(fragments_of_a_refused_datagram_are_refused),
 		TEST(a_held_fragment_never_leaves_as_its_successors),
 		TEST(a_held_fragment_never_reaches_its_addresses_next_owner),
-		TEST(p7_fragments_from_outside_take_no_room_from_those_inside),
 		TEST(complete_datagrams_leave_their_place_at_once),
 		TEST(what_does_not_fit_the_tunnel_is_fragmented_unless_df),
 	};

@@ -157,6 +157,43 @@ static void an_address_of_an_open_vpc_is_whoever_has_it(void **state)
 	assert_int_equal(fixture_active(fixture), 1);
 }
 
+/* It was there before its host registered it: from the review after that change on it is that worker's. */
+static void a_session_from_before_its_worker_was_listed_ends_with_it_in_an_open_vpc(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct seen out = fixture_sent(fixture, udp(40000, REMOTE));
+	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_1};
+	fixture->draft.counts[POLICY_WORKERS] = 1;
+	fixture_apply(fixture);
+	fixture_pass(fixture, SECOND_NS);
+	assert_true(fixture_passes(fixture, reply_to(&out)));
+	struct description of = udp(40000, REMOTE);
+	of.vtep = HOST_2;
+	fixture_expect_drop(fixture, &of, DROP_WRONG_VTEP);
+	fixture->draft.counts[POLICY_WORKERS] = 0;
+	fixture_apply(fixture);
+	assert_false(fixture_passes(fixture, reply_to(&out)));
+	assert_int_equal(fixture_drops(fixture, DROP_STALE_SESSION), 1);
+}
+
+/* The list names another host: it is not that worker's. */
+static void a_session_from_another_host_than_the_list_says_goes_on_in_an_open_vpc(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct seen out = fixture_sent(fixture, udp(40000, REMOTE));
+	fixture->draft.workers[0] = (struct policy_worker){.vpc_index = 0, .address = WORKER, .vtep = HOST_2};
+	fixture->draft.counts[POLICY_WORKERS] = 1;
+	fixture_apply(fixture);
+	fixture_pass(fixture, SECOND_NS);
+	assert_int_equal(fixture_sent(fixture, reply_to(&out)).outer_destination, HOST_1);
+	assert_int_equal(fixture_sent(fixture, udp(40000, REMOTE)).source_port, out.source_port);
+	struct description of = udp(40001, REMOTE);
+	fixture_expect_drop(fixture, &of, DROP_WRONG_VTEP);
+	fixture->draft.counts[POLICY_WORKERS] = 0;
+	fixture_apply(fixture);
+	assert_int_equal(fixture_sent(fixture, reply_to(&out)).outer_destination, HOST_1);
+}
+
 static void a_lowered_limit_ends_nothing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -284,6 +321,8 @@ int main(void)
 		TEST(a_new_mapping_moves_on_where_an_old_session_has_its_port),
 		TEST(a_changed_packet_rate_holds_for_live_sessions_at_once),
 		TEST(an_address_of_an_open_vpc_is_whoever_has_it),
+		TEST(a_session_from_before_its_worker_was_listed_ends_with_it_in_an_open_vpc),
+		TEST(a_session_from_another_host_than_the_list_says_goes_on_in_an_open_vpc),
 		TEST(a_lowered_limit_ends_nothing),
 		TEST(a_new_workspace_begins_with_all_its_allowances),
 		TEST(a_removed_cidr_cuts_its_workers_off_both_ways),

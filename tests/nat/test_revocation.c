@@ -12,7 +12,7 @@ static struct description udp(uint16_t source_port, uint16_t payload_bytes)
 }
 
 /* Bytes [from, from + bytes) of the datagram, with that TTL. */
-static void frame_piece(struct frame *frame, const struct description *of, uint32_t from, uint32_t bytes, uint8_t ttl)
+static void frame_of_ttl(struct frame *frame, const struct description *of, uint32_t from, uint32_t bytes, uint8_t ttl)
 {
 	uint8_t whole[FRAME_MAX_BYTES], piece[FRAME_MAX_BYTES];
 	ip_build(whole, of);
@@ -33,14 +33,14 @@ static void rfc1812_ttl_is_never_forwarded_as_zero_by_a_later_fragment_either(vo
 	struct description reply = reply_to(&out);
 	reply.payload_bytes = 1000;
 	struct frame frame;
-	frame_piece(&frame, &reply, 0, 400, 64);
+	frame_of_ttl(&frame, &reply, 0, 400, 64);
 	assert_int_equal(fixture_run(fixture, &frame), PACKET_FORWARD);
 	for (uint8_t ttl = 0; ttl < 2; ttl++) {
-		frame_piece(&frame, &reply, 400 + 8u * ttl, 8, ttl);
+		frame_of_ttl(&frame, &reply, 400 + 8u * ttl, 8, ttl);
 		assert_int_equal(fixture_run(fixture, &frame), PACKET_DROP);
 		assert_int_equal(frame.packet.drop_reason, DROP_TTL_EXPIRED);
 	}
-	frame_piece(&frame, &reply, 416, 8, 2);
+	frame_of_ttl(&frame, &reply, 416, 8, 2);
 	assert_int_equal(fixture_run(fixture, &frame), PACKET_FORWARD);
 }
 
@@ -170,9 +170,9 @@ static void e3_every_kind_of_packet_of_a_listed_worker_comes_from_its_host(void 
 	assert_int_equal(fixture_run(fixture, &frame), PACKET_DROP);
 	assert_int_equal(frame.packet.drop_reason, DROP_WRONG_VTEP);
 	const struct description of = udp(40000, 1000);
-	frame_piece(&frame, &of, 0, 400, 64);
+	frame_of_ttl(&frame, &of, 0, 400, 64);
 	assert_int_equal(fixture_run(fixture, &frame), PACKET_FORWARD);
-	frame_piece(&frame, &of, 400, 400, 64);
+	frame_of_ttl(&frame, &of, 400, 400, 64);
 	store_be32(frame.packet.data + ETHERNET_HEADER_BYTES + IPV4_SOURCE_OFFSET, HOST_2);
 	store_be16(frame.packet.data + ETHERNET_HEADER_BYTES + IPV4_CHECKSUM_OFFSET, 0);
 	store_be16(frame.packet.data + ETHERNET_HEADER_BYTES + IPV4_CHECKSUM_OFFSET,

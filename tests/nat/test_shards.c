@@ -10,7 +10,7 @@
 #include "dataplane/nat/fragment.h"
 #include "dataplane/nat/owner.h"
 
-enum { SHARDS = 4, GIVEN_MAX = 32, PIECES = 3, PIECE_BYTES = 400, PAYLOAD_BYTES = 1100, PROTOCOL_GRE = 47 };
+enum { SHARDS = 4, GIVEN_MAX = 32, PROTOCOL_GRE = 47 };
 
 struct gateway {
 	struct fixture *shards[SHARDS];
@@ -288,24 +288,6 @@ static void what_has_no_ports_is_owned_by_its_remote(void **state)
 	books_balance(gateway);
 }
 
-/* A piece of a datagram, in a frame of its own. */
-static void frame_piece(struct frame *frame, const struct description *of, unsigned piece)
-{
-	uint8_t whole[FRAME_MAX_BYTES], cut[FRAME_MAX_BYTES];
-	const uint32_t total_bytes = ip_build(whole, of) - (uint32_t)IPV4_HEADER_BYTES;
-	const uint32_t from_bytes = piece * PIECE_BYTES;
-	const bool more = piece + 1 < PIECES;
-	const uint32_t bytes = more ? PIECE_BYTES : total_bytes - from_bytes;
-	memcpy(cut, whole, IPV4_HEADER_BYTES);
-	memcpy(cut + IPV4_HEADER_BYTES, whole + IPV4_HEADER_BYTES + from_bytes, bytes);
-	store_be16(cut + IPV4_LENGTH_OFFSET, (uint16_t)(IPV4_HEADER_BYTES + bytes));
-	store_be16(cut + IPV4_FRAGMENT_OFFSET, (uint16_t)(from_bytes / 8 | (more ? IPV4_FLAG_MF : 0)));
-	store_be16(cut + IPV4_CHECKSUM_OFFSET, 0);
-	store_be16(cut + IPV4_CHECKSUM_OFFSET, checksum_of(cut, IPV4_HEADER_BYTES));
-	frame_wrap(frame, of->outside, of->vni != 0 ? of->vni : VNI_ACME, HOST_1, cut,
-		(uint16_t)(IPV4_HEADER_BYTES + bytes));
-}
-
 /* How many of its pieces came to the worker. */
 static unsigned pieces_through(
 	struct gateway *gateway, uint32_t at, const struct description *of, const unsigned order[PIECES])
@@ -331,7 +313,6 @@ static unsigned pieces_through(
 static void fragments_from_outside_come_together_in_any_order(void **state)
 {
 	struct gateway *gateway = *state;
-	static const unsigned orders[6][PIECES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 	for (uint32_t i = 0; i < 96; i++) {
 		struct frame frame;
 		assert_int_equal(send_to(gateway, 0, &frame, packet_of(PROTOCOL_UDP, WORKER, (uint16_t)(4000 + i))),
@@ -340,11 +321,36 @@ static void fragments_from_outside_come_together_in_any_order(void **state)
 		struct description reply = reply_to(&out);
 		reply.payload_bytes = PAYLOAD_BYTES;
 		reply.ip_id = (uint16_t)(100 + i);
-		assert_int_equal(pieces_through(gateway, i % SHARDS, &reply, orders[i % 6]), PIECES);
+		assert_int_equal(pieces_through(gateway, i % SHARDS, &reply, piece_orders[i % 6]), PIECES);
 	}
 	books_balance(gateway);
 	for (uint32_t i = 0; i < SHARDS; i++)
 		assert_int_equal(gateway->counters[i].held, 0);
+}
+
+/* At home they wait at the pool's expense, until the first one's port says whose they are, and where they go. */
+static void fragments_to_a_shared_address_come_together_in_any_order(void **state)
+{
+	struct gateway *gateway = *state;
+	for (uint32_t i = 0; i < SHARDS; i++)
+		fixture_share(gateway->shards[i]);
+	for (uint32_t i = 0; i < 48; i++) {
+		struct frame frame;
+		struct description of = packet_of(PROTOCOL_UDP, WORKER, (uint16_t)(4000 + i));
+		of.vni = i % 2 == 0 ? VNI_ACME : VNI_GLOBEX;
+		assert_int_equal(send_to(gateway, 0, &frame, of), PACKET_FORWARD);
+		const struct seen out = frame_read(&frame);
+		struct description reply = reply_to(&out);
+		assert_int_equal(reply.destination, SHARED_IP);
+		reply.payload_bytes = PAYLOAD_BYTES;
+		reply.ip_id = (uint16_t)(100 + i);
+		assert_int_equal(pieces_through(gateway, i % SHARDS, &reply, piece_orders[i % 6]), PIECES);
+	}
+	books_balance(gateway);
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		assert_int_equal(gateway->counters[i].held, 0);
+		assert_int_equal(gateway->shards[i]->shard->fragments.budgets[FRAGMENTS_POOL].held, 0);
+	}
 }
 
 static void fragments_without_their_first_end_with_a_reason(void **state)
@@ -549,6 +555,7 @@ int main(void)
 		TEST(errors_follow_the_packet_that_they_are_about),
 		TEST(what_has_no_ports_is_owned_by_its_remote),
 		TEST(fragments_from_outside_come_together_in_any_order),
+		TEST(fragments_to_a_shared_address_come_together_in_any_order),
 		TEST(fragments_without_their_first_end_with_a_reason),
 		TEST(no_two_shards_give_the_same_ip_id),
 		TEST(a_hairpin_reaches_a_worker_of_another_shard),

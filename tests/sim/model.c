@@ -62,6 +62,10 @@ static void workspace_settings(struct model_workspace *of, struct random *random
 	if (random_one_in(random, 3))
 		of->limits.fragments_held = 1 + random_below(random, 8);
 	if (random_one_in(random, 3))
+		of->limits.worker_sessions_per_remote = 1 + random_below(random, 4);
+	if (random_one_in(random, 3))
+		of->limits.worker_fragments_held = 1 + random_below(random, 4);
+	if (random_one_in(random, 3))
 		of->limits.packets_per_second = 10 + 10 * random_below(random, 20);
 	if (random_one_in(random, 3))
 		of->limits.bytes_per_second = 4000 + 4000 * random_below(random, 20);

@@ -34,7 +34,7 @@ static enum drop_reason quoted_session(struct oracle *oracle, struct judgement *
 		return DROP_ICMP_NO_SESSION;
 	of->entry = outbound ? find_inside(oracle, wire->vni, protocol, to, to_port, from, from_port)
 			     : find_outside(oracle, protocol, from, from_port, to, to_port);
-	if (of->entry == NULL)
+	if (listed_since(oracle, of->entry) == NULL)
 		return DROP_ICMP_NO_SESSION;
 	if (!alive(oracle, of->entry))
 		return DROP_STALE_SESSION;
@@ -124,7 +124,7 @@ static enum drop_reason outbound(struct oracle *oracle, struct judgement *of)
 	}
 	of->entry = find_inside(oracle, wire->vni, wire->protocol, wire->source, wire->source_port, wire->destination,
 		wire->destination_port);
-	if (of->entry != NULL && !alive(oracle, of->entry)) {
+	if (listed_since(oracle, of->entry) != NULL && !alive(oracle, of->entry)) {
 		entry_remove(oracle, of->entry); /* it must not carry the successor's packets */
 		of->entry = NULL;
 	}
@@ -167,9 +167,13 @@ static enum drop_reason owner_outside(struct oracle *oracle, struct judgement *o
 	if (egress == NULL)
 		return DROP_NOT_OURS;
 	if (egress->port_first != 0 && of->wire.later) {
-		const struct parts *datagram = datagram_known(oracle, &of->wire);
-		if (datagram == NULL)
+		const struct parts *datagram = datagram_from_outside(oracle, &of->wire);
+		if (!wire_has_ports(of->wire.protocol))
 			return DROP_FRAGMENT;
+		if (datagram == NULL)
+			return DROP_NONE; /* it waits, and its first one will say whose it is */
+		if (datagram->is == WAITING && datagram->workspace != 0)
+			return DROP_FRAGMENT; /* it began when the address was that workspace's alone */
 		of->workspace = datagram->workspace;
 		for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++)
 			if (oracle->workspaces[i] == of->workspace)
@@ -213,7 +217,7 @@ static enum drop_reason inbound(struct oracle *oracle, struct judgement *of)
 		const bool icmp = wire->protocol == WIRE_ICMP;
 		of->entry = find_outside(oracle, wire->protocol, wire->destination,
 			icmp ? wire->source_port : wire->destination_port, wire->source, icmp ? 0 : wire->source_port);
-		if (of->entry == NULL)
+		if (listed_since(oracle, of->entry) == NULL)
 			return DROP_NO_SESSION;
 		if (!alive(oracle, of->entry))
 			return DROP_STALE_SESSION;

@@ -5,10 +5,17 @@
  */
 #include "tests/sim/oracle_state.h"
 
+/*
+ * What a workspace may have, or the shared pool as long as nobody knows whose they are. All that a simulation's few
+ * workspaces may have is less than there is, so that what is guaranteed to each of them says nothing here.
+ */
 enum { WAIT_TICKS = 56, PER_WORKSPACE = 128, EACH_WAY = 2048, HELD_PER_WORKSPACE = 64, HELD_IN_ALL = 512 };
 
+/* 0: the shared pool. */
 static bool workspace_exists(const struct oracle *oracle, uint64_t serial)
 {
+	if (serial == 0)
+		return true;
 	for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++)
 		if (oracle->workspaces[i] == serial)
 			return true;
@@ -18,7 +25,7 @@ static bool workspace_exists(const struct oracle *oracle, uint64_t serial)
 static struct parts *datagram_of(struct oracle *oracle, const struct judgement *of, bool outbound)
 {
 	const struct wire *wire = &of->wire;
-	struct parts *fresh = NULL;
+	struct parts *fresh = NULL, *found = NULL;
 	uint32_t own = 0, remains = 0, same_way = 0;
 	for (struct parts *it = oracle->datagrams; it < oracle->datagrams + oracle->datagrams_ever; it++) {
 		if (it->is == UNUSED) {
@@ -27,18 +34,25 @@ static struct parts *datagram_of(struct oracle *oracle, const struct judgement *
 		}
 		if (it->source == wire->source && it->destination == wire->destination &&
 			it->protocol == wire->protocol && it->id == wire_get16(wire->ip + 4) &&
-			it->vni == (outbound ? wire->vni : 0))
-			return it;
+			it->vni == (outbound ? wire->vni : 0)) {
+			found = it;
+			if (found->workspace != 0 || of->workspace == 0)
+				return found;
+		}
 		if ((it->vni != 0) != outbound)
 			continue;
 		same_way++;
 		own += it->workspace == of->workspace;
 		remains += !workspace_exists(oracle, it->workspace);
 	}
-	if (own >= PER_WORKSPACE || same_way >= EACH_WAY)
+	if (own >= PER_WORKSPACE || (found == NULL && same_way >= EACH_WAY))
 		return NULL;
 	if (own + remains >= PER_WORKSPACE && of->seen->reason == DROP_FRAGMENT_LIMIT)
 		return NULL;
+	if (found != NULL) { /* the first one: now it is known whose they are */
+		found->workspace = of->workspace;
+		return found;
+	}
 	if (fresh == NULL)
 		fresh = &oracle->datagrams[oracle->datagrams_ever++];
 	*fresh = (struct parts){
@@ -49,19 +63,19 @@ static struct parts *datagram_of(struct oracle *oracle, const struct judgement *
 		.id = wire_get16(wire->ip + 4),
 		.protocol = wire->protocol,
 		.workspace = of->workspace,
+		.payer = of->workspace,
+		.worker_pays = outbound && of->of->limits.worker_fragments_held != 0,
 		.begun = oracle->serials,
 		.end_ns = oracle->now_ns + WAIT_TICKS * (int64_t)TICK_NS,
 	};
 	return fresh;
 }
 
-/* Of a fragment from outside whose first one has come. */
-const struct parts *datagram_known(struct oracle *oracle, const struct wire *wire)
+const struct parts *datagram_from_outside(struct oracle *oracle, const struct wire *wire)
 {
 	EACH_DATAGRAM (oracle, it)
-		if (it->is == KNOWN && it->vni == 0 && it->source == wire->source &&
-			it->destination == wire->destination && it->protocol == wire->protocol &&
-			it->id == wire_get16(wire->ip + 4))
+		if (it->vni == 0 && it->source == wire->source && it->destination == wire->destination &&
+			it->protocol == wire->protocol && it->id == wire_get16(wire->ip + 4))
 			return it;
 	return NULL;
 }
@@ -78,17 +92,28 @@ static void drop_held(struct judgement *of, struct parts *datagram, enum drop_re
 /* What is left of a workspace that has gone may count against the one that came after it, for the seconds it lasts. */
 static bool hold(struct oracle *oracle, struct judgement *of)
 {
-	const uint32_t asked = of->of->limits.fragments_held;
+	const struct parts *datagram = of->datagram;
+	const uint32_t asked = datagram->payer != 0 ? of->of->limits.fragments_held : 0;
 	const uint32_t limit = asked != 0 && asked < HELD_PER_WORKSPACE ? asked : HELD_PER_WORKSPACE;
-	uint32_t own = 0, remains = 0, all = 0;
+	const uint32_t limit_of_worker = datagram->worker_pays ? of->of->limits.worker_fragments_held : 0;
+	uint32_t all = 0;
+	struct {
+		uint32_t all, of_worker;
+	} own = {0}, remains = {0}, *count;
 	EACH_DATAGRAM (oracle, it) {
 		all += it->held_count;
-		own += it->workspace == of->datagram->workspace ? it->held_count : 0;
-		remains += workspace_exists(oracle, it->workspace) ? 0 : it->held_count;
+		if (it->payer != datagram->payer && workspace_exists(oracle, it->payer))
+			continue;
+		count = it->payer == datagram->payer ? &own : &remains;
+		count->all += it->held_count;
+		if (it->worker_pays && it->vni == datagram->vni && it->source == datagram->source)
+			count->of_worker += it->held_count;
 	}
-	if (of->datagram->held_count >= HELD_MAX_SEEN || own >= limit || all >= HELD_IN_ALL)
+	if (datagram->held_count >= HELD_MAX_SEEN || own.all >= limit || all >= HELD_IN_ALL)
 		return false;
-	if (own + remains >= limit && of->seen->reason == DROP_FRAGMENT_LIMIT)
+	if (own.all + remains.all >= limit && of->seen->reason == DROP_FRAGMENT_LIMIT)
+		return false;
+	if (reached(of, limit_of_worker, own.of_worker, remains.of_worker, DROP_FRAGMENT_LIMIT))
 		return false;
 	struct held *held = calloc(1, sizeof(*held));
 	if (held == NULL)
@@ -148,7 +173,7 @@ enum drop_reason fragment_follows(struct oracle *oracle, struct judgement *of, b
 	if (of->entry == NULL && of->seen->reason != DROP_FRAGMENT)
 		of->entry = find_inside(oracle, datagram->tuple.vni, datagram->protocol, datagram->tuple.inside,
 			datagram->tuple.inside_port, datagram->tuple.remote, datagram->tuple.remote_port);
-	if (datagram->is != KNOWN || of->entry == NULL)
+	if (datagram->is != KNOWN || listed_since(oracle, of->entry) == NULL)
 		return DROP_FRAGMENT;
 	if (!alive(oracle, of->entry) || of->entry->vpc > datagram->begun || of->entry->egress > datagram->begun ||
 		of->entry->worker > datagram->begun)

@@ -27,6 +27,8 @@ void oracle_policy(struct oracle *oracle, const struct policy_snapshot *snapshot
 		oracle->has_policy = false; /* the objects are remembered: the next policy may name them again */
 		return;
 	}
+	EACH_ENTRY (oracle, entry)
+		listed_since(oracle, entry); /* who ends with his worker must be known before that goes */
 	old.has_policy = oracle->serials != 0;
 	if (old.has_policy)
 		memcpy(old.policy_bytes, oracle->policy_bytes, oracle->policy.size_bytes);
@@ -171,7 +173,7 @@ enum drop_reason destination_refused(const struct oracle *oracle, const struct j
 
 /*
  * A listed worker sends only from the host that the list says; who is not listed, from anywhere, unless the VPC is for
- * listed ones alone. A session that is older than the list is nobody's on it.
+ * listed ones alone. A session that is older than the list is nobody's on it, until listed_since().
  */
 enum drop_reason sender_refused(const struct oracle *oracle, const struct judgement *of)
 {

@@ -116,6 +116,39 @@ bool alive(const struct oracle *oracle, const struct entry *entry)
 	return worker >= 0 && oracle->workers[worker] == entry->worker;
 }
 
+/* What the core has written of a session: the only way to see a choice that no packet shows. */
+static const struct session *record_of(const struct oracle *oracle, const struct entry *entry)
+{
+	for (uint32_t i = 0; i < oracle->config.sessions_max; i++) {
+		const struct session *record = &oracle->config.records[i];
+		if (record->state != SESSION_FREE && record->inside_address == entry->inside &&
+			record->inside_port == entry->inside_port && record->remote_address == entry->remote &&
+			record->remote_port == entry->remote_port &&
+			record->vni_protocol == (entry->vni << 8 | entry->protocol))
+			return record;
+	}
+	return NULL;
+}
+
+/*
+ * A session of a VPC that did not list its worker then, and does now, with the host that the session comes from: soon it
+ * is that worker's. When, the core decides.
+ */
+struct entry *listed_since(const struct oracle *oracle, struct entry *entry)
+{
+	if (entry == NULL || entry->worker != 0)
+		return entry;
+	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
+	const int worker = vpc != NULL && alive(oracle, entry) ? worker_of(oracle, vpc, entry->inside) : -1;
+	if (worker < 0)
+		return entry;
+	const uint32_t vtep = RECORDS(oracle, policy_worker, POLICY_WORKERS)[worker].vtep;
+	const struct session *record = record_of(oracle, entry);
+	if ((vtep == 0 || vtep == entry->vtep) && record != NULL && record->worker_slot != SESSION_NO_WORKER)
+		entry->worker = oracle->workers[worker];
+	return entry;
+}
+
 static int64_t timeout_ns(const struct oracle *oracle, const struct entry *entry)
 {
 	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
@@ -243,20 +276,6 @@ static struct home *home_of(struct oracle *oracle, const struct wire *wire)
 	return &oracle->homes[oracle->home_count++];
 }
 
-/* What the core has written of a session: the only way to see a choice that no packet shows. */
-static const struct session *record_of(const struct oracle *oracle, const struct entry *entry)
-{
-	for (uint32_t i = 0; i < oracle->config.sessions_max; i++) {
-		const struct session *record = &oracle->config.records[i];
-		if (record->state != SESSION_FREE && record->inside_address == entry->inside &&
-			record->inside_port == entry->inside_port && record->remote_address == entry->remote &&
-			record->remote_port == entry->remote_port &&
-			record->vni_protocol == (entry->vni << 8 | entry->protocol))
-			return record;
-	}
-	return NULL;
-}
-
 /*
  * A new session's egress IP and port, as the core chose them: one of the workspace's own IPs in service, a free port of
  * the slice, and the worker's own IP as long as that has one. Refused only when nothing is free anywhere.
@@ -318,7 +337,7 @@ static uint32_t promised(struct oracle *oracle)
 static bool tallied(const struct policy_limits *limits)
 {
 	return limits->sessions_per_remote != 0 || limits->worker_sessions != 0 || limits->worker_half_open != 0 ||
-	       limits->worker_new_sessions_per_second != 0;
+	       limits->worker_new_sessions_per_second != 0 || limits->worker_sessions_per_remote != 0;
 }
 
 /*
@@ -342,7 +361,7 @@ static struct credit *pace_of(struct oracle *oracle, const struct wire *wire, ui
 }
 
 /* So many count, and so many more may still be counted though they are nobody's: then the core decides. */
-static bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason)
+bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason)
 {
 	return limit != 0 && (own >= limit || (own + remains >= limit && of->seen->reason == reason));
 }
@@ -370,7 +389,7 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 	const struct wire *wire = &of->wire;
 	const bool tcp = wire->protocol == WIRE_TCP;
 	struct {
-		uint32_t all, half_open, of_worker, half_open_of_worker, to_remote;
+		uint32_t all, half_open, of_worker, half_open_of_worker, to_remote, of_worker_to_remote;
 	} own = {0}, remains = {0}, *count;
 	const bool limited = limits->sessions != 0 || limits->half_open != 0 || tallied(limits);
 	EACH_ENTRY (oracle, entry) {
@@ -382,8 +401,10 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 		count->half_open += half_open(entry);
 		count->of_worker += same;
 		count->half_open_of_worker += same && half_open(entry);
-		count->to_remote += entry->tallied && entry->remote == wire->destination &&
-				    entry->remote_port == wire->destination_port && entry->protocol == wire->protocol;
+		const bool there = entry->tallied && entry->remote == wire->destination &&
+				   entry->remote_port == wire->destination_port && entry->protocol == wire->protocol;
+		count->to_remote += there;
+		count->of_worker_to_remote += there && same && entry->tallied_pair;
 	}
 	struct allowance *allowance = allowance_of(oracle, of);
 	const int64_t new_ns = cost_ns(limits->new_sessions_per_second);
@@ -407,7 +428,9 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 	if (!spend_a_session(&allowance->sessions, new_ns, too_fast))
 		return DROP_LIMIT_SESSION_RATE;
 	if (reached(of, limits->worker_sessions, own.of_worker, remains.of_worker, DROP_LIMIT_SESSIONS) ||
-		reached(of, limits->sessions_per_remote, own.to_remote, remains.to_remote, DROP_LIMIT_SESSIONS))
+		reached(of, limits->sessions_per_remote, own.to_remote, remains.to_remote, DROP_LIMIT_SESSIONS) ||
+		reached(of, limits->worker_sessions_per_remote, own.of_worker_to_remote, remains.of_worker_to_remote,
+			DROP_LIMIT_SESSIONS))
 		return DROP_LIMIT_SESSIONS;
 	if (tcp && reached(of, limits->worker_half_open, own.half_open_of_worker, remains.half_open_of_worker,
 			   DROP_LIMIT_HALF_OPEN))
@@ -465,6 +488,7 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		.vtep = wire->vtep,
 		.hairpin = egress_of(oracle, wire->destination, ANY_PORT) != NULL,
 		.tallied = tallied(&of->of->limits),
+		.tallied_pair = of->of->limits.worker_sessions_per_remote != 0,
 	};
 	struct entry *leader = independent(of->of, wire->protocol) ? mapping_of(oracle, wire) : NULL;
 	/* Its mapping serves this remote, too: unless it drains, or the other mapping mode has left somebody there. */

@@ -31,6 +31,7 @@ struct entry {
 	bool doubtful;
 	bool hairpin;		 /* its remote is an egress IP of this gateway */
 	bool tallied;		 /* made while its worker or its remote had a limit */
+	bool tallied_pair;	 /* … or while there was one for its worker towards its remote */
 	uint32_t sent, received; /* TCP: the sequence numbers that come next */
 	int64_t last_ns;
 };
@@ -73,7 +74,9 @@ struct parts { /* a fragmented datagram */
 	uint32_t source, destination, vni; /* vni 0: from outside */
 	uint16_t id, new_id;
 	uint8_t protocol;
-	uint64_t workspace, session; /* serials */
+	uint64_t workspace, session; /* serials; workspace 0: nobody knows yet, a shared address has it */
+	uint64_t payer;		     /* whose budget what waits is of; 0: the shared pool's */
+	bool worker_pays;	     /* made while its worker had a limit */
 	struct entry tuple;	     /* that session, as it was */
 	uint64_t begun;		     /* what has a later serial came after its first piece */
 	bool seen[8192];	     /* units of 8 bytes */
@@ -179,6 +182,8 @@ uint32_t ports_given(const struct oracle *oracle, const struct policy_egress_ip 
 bool rates_held(struct oracle *oracle, const struct judgement *of);
 bool alive(const struct oracle *oracle, const struct entry *entry);
 void entry_remove(struct oracle *oracle, struct entry *entry);
+struct entry *listed_since(const struct oracle *oracle, struct entry *entry);
+bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason);
 struct entry *find_inside(struct oracle *oracle, uint32_t vni, uint8_t protocol, uint32_t inside, uint16_t inside_port,
 	uint32_t remote, uint16_t remote_port);
 struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egress, uint16_t egress_port,
@@ -199,7 +204,7 @@ uint32_t frame_of(const struct oracle *oracle, const struct output *output, cons
 void reset_packet(struct output *output, const struct entry *entry, bool to_remote);
 
 /* oracle_fragment.c */
-const struct parts *datagram_known(struct oracle *oracle, const struct wire *wire);
+const struct parts *datagram_from_outside(struct oracle *oracle, const struct wire *wire);
 enum drop_reason fragment_noted(struct oracle *oracle, struct judgement *of, bool outbound);
 enum drop_reason fragment_follows(struct oracle *oracle, struct judgement *of, bool outbound);
 void fragment_first_known(struct oracle *oracle, struct judgement *of, bool outbound);
