@@ -159,7 +159,7 @@ def main(*stories):
 
 def tell(story, points):
     """One story in its lab, with the queues and options that its attributes ask for. What breaks it off is a failed point, and so is anything that the lab leaves behind."""
-    lab = topology.Lab(log_directory(story.__name__), queues=getattr(story, "queues", 1))
+    lab = getattr(story, "lab", topology.Lab)(log_directory(story.__name__), queues=getattr(story, "queues", 1))
     scene = None
     try:
         lab.build()

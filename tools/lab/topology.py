@@ -143,11 +143,18 @@ class Lab:
         self.router = Namespace(self, "router")
         self.inet = Namespace(self, "inet")
         self.wire(self.host, "uplink0", self.gw, "inside0", self.queues)
+        self.host.ip(f"address add {HOST_VTEP}/24 dev uplink0")
+        self.gw.ip(f"address add {GATEWAY_VTEP}/24 dev inside0")
+        self.offloads_off(self.host, "uplink0")
+        self.build_internet()
+        for workspace in WORKSPACES:
+            self.add_worker(workspace, 1)
+
+    def build_internet(self):
+        """All that is outside of `gw`."""
         self.wire(self.gw, "outside0", self.router, "gw0", self.queues)
         self.wire(self.router, "inet0", self.inet, "eth0")
-        self.host.ip(f"address add {HOST_VTEP}/24 dev uplink0")
         self.gw.ip(
-            f"address add {GATEWAY_VTEP}/24 dev inside0",
             f"address add {GATEWAY_OUTSIDE}/24 dev outside0",
             f"route add default via {ROUTER_ADDRESS}",
         )
@@ -165,10 +172,7 @@ class Lab:
         # The frames that reach an AF_XDP port must be as on a real wire. A kernel veth would hand over TCP super-frames
         # and checksums left for a NIC to fill in, which no NIC ever does here: so both kernels that face the gateway
         # cut and sum.
-        self.offloads_off(self.host, "uplink0")
         self.offloads_off(self.router, "gw0")
-        for workspace in WORKSPACES:
-            self.add_worker(workspace, 1)
 
     def wire(self, left, left_interface, right, right_interface, queues=1):
         # A veth's receive queue is the peer's transmit queue of that number, which the kernel picks by the flow.
