@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "control/admission.h"
+#include "control/api_workers.h"
 #include "control/apply.h"
+#include "control/audit.h"
 #include "control/daemon.h"
 #include "control/worker_fence.h"
 #include "control/worker_links.h"
@@ -21,6 +23,7 @@ struct admission_links {
 	struct worker_links *links;
 	struct worker_fence *fence;
 	const struct model_worker_host *host; /* NULL: not known yet */
+	bool read_once;			      /* who is there at the start has been found, not changed */
 	char logged_alias[LOGGED_ALIAS_SIZE_BYTES];
 };
 
@@ -31,17 +34,51 @@ static bool name_is_claimed(const struct admission_links *links, const char *nam
 	return pattern[0] != '\0' && strncmp(name, pattern, strlen(pattern) - 1) == 0;
 }
 
+/* A worker by alias has come, or gone, or become another one: NULL is nobody. Takes both. */
+static void audit_alias(const struct admission_links *links, const char *interface, json_t *from, json_t *to)
+{
+	char what[LOGGED_ALIAS_SIZE_BYTES];
+
+	if (links->read_once && !json_equal(from, to)) {
+		snprintf(what, sizeof(what), "link %s", interface);
+		audit_write(links->daemon->audit, "netlink", what, from, to);
+	} else {
+		json_decref(from);
+		json_decref(to);
+	}
+}
+
+static json_t *alias_json(const struct admission_links *links, const char *interface)
+{
+	const struct worker *worker = worker_registry_find_of(links->registry, WORKER_SOURCE_NETLINK, interface);
+
+	return worker != NULL ? api_workers_spec_json(&worker->spec) : NULL;
+}
+
+static void forget_alias(struct admission_links *links, const char *interface)
+{
+	json_t *was = alias_json(links, interface);
+
+	if (worker_registry_remove(links->registry, WORKER_SOURCE_NETLINK, interface))
+		audit_alias(links, interface, was, NULL);
+	else
+		json_decref(was);
+}
+
 static void take_alias(struct admission_links *links, const struct worker_link *link)
 {
 	struct worker_spec spec;
 	const char *why = "";
 	char text[LOGGED_ALIAS_SIZE_BYTES];
 	struct worker *worker;
+	json_t *was;
 
 	switch (worker_alias_parse(link->name, link->alias, &spec, &why)) {
 	case WORKER_ALIAS_VALID:
+		was = alias_json(links, link->name);
 		if (worker_registry_put(links->registry, WORKER_SOURCE_NETLINK, &spec, 0, &worker) != STATUS_OK)
 			log_error(&links->daemon->log, "%s: there is no room for another worker", link->name);
+		audit_alias(links, link->name, was, alias_json(links, link->name));
 		return;
 	case WORKER_ALIAS_INVALID:
 		snprintf(text, sizeof(text), "%s: alias %.160s: %s", link->name, link->alias, why);
@@ -52,7 +89,7 @@ static void take_alias(struct admission_links *links, const struct worker_link *
 	case WORKER_ALIAS_NONE:
 		break;
 	}
-	worker_registry_remove(links->registry, WORKER_SOURCE_NETLINK, link->name);
+	forget_alias(links, link->name);
 }
 
 static void link_gone(struct admission_links *links, const struct worker_link *link)
@@ -61,7 +98,7 @@ static void link_gone(struct admission_links *links, const struct worker_link *l
 
 	if (worker != NULL)
 		worker_registry_set_ifindex(links->registry, worker, 0);
-	worker_registry_remove(links->registry, WORKER_SOURCE_NETLINK, link->name);
+	forget_alias(links, link->name);
 	if (strcmp(link->name, links->host->device) == 0)
 		apply_check(links->daemon); /* the VXLAN device itself */
 }
@@ -107,6 +144,7 @@ static void links_end(void *context)
 	struct admission_links *links = context;
 
 	worker_registry_end(links->registry, WORKER_SOURCE_NETLINK);
+	links->read_once = true;
 	for (size_t i = 0; i < worker_registry_count(links->registry); i++) {
 		struct worker *worker = worker_registry_at(links->registry, i);
 

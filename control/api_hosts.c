@@ -14,6 +14,8 @@
 #include "control/registrations.h"
 #include "control/scalar.h"
 
+enum { AUDITED_WORKER_COUNT_MAX = 256 };
+
 static bool vtep_is_trusted(const struct model_gateway *gateway, uint32_t vtep)
 {
 	for (size_t i = 0; i < gateway->trusted_vtep_count; i++) {
@@ -103,7 +105,31 @@ static void refuse(json_t *refused, const struct model_registered_worker *worker
 	json_array_append_new(refused, one);
 }
 
-static void apply_adds(struct daemon *daemon, uint32_t vtep, const json_t *adds, uint64_t sync, json_t *refused)
+/* Those that have really come, or gone, of a request. */
+struct changed {
+	json_t *added, *removed;
+};
+
+static void changed_note(json_t *list, const json_t *worker)
+{
+	if (json_array_size(list) < AUDITED_WORKER_COUNT_MAX)
+		json_array_append(list, (json_t *)worker);
+}
+
+/* From {"count", "workers": those that have gone} to {"count", "workers": those that have come}. Takes both lists. */
+static void changed_audit(const struct api_request *request, const struct changed *changed, size_t before, size_t after)
+{
+	if (before == after && json_array_size(changed->added) + json_array_size(changed->removed) == 0) {
+		json_decref(changed->added);
+		json_decref(changed->removed);
+		return;
+	}
+	api_request_audit(request, json_pack("{s:I, s:o}", "count", (json_int_t)before, "workers", changed->removed),
+		json_pack("{s:I, s:o}", "count", (json_int_t)after, "workers", changed->added));
+}
+
+static void apply_adds(struct daemon *daemon, uint32_t vtep, const json_t *adds, uint64_t sync, json_t *refused,
+	const struct changed *changed)
 {
 	const json_t *one;
 	size_t i;
@@ -111,16 +137,19 @@ static void apply_adds(struct daemon *daemon, uint32_t vtep, const json_t *adds,
 	json_array_foreach((json_t *)adds, i, one)
 	{
 		struct model_registered_worker worker = {.vtep = vtep};
+		uint64_t version = registrations_version(daemon->registrations);
 		char why[REGISTRATION_WHY_SIZE_BYTES];
 
 		worker_read(one, 3, &worker);
 		if (!registration_take(daemon->registrations, daemon->config.desired, &worker, sync,
 			    &daemon->registration_refusals, why))
 			refuse(refused, &worker, why);
+		if (version != registrations_version(daemon->registrations))
+			changed_note(changed->added, one);
 	}
 }
 
-static void apply_removals(struct daemon *daemon, uint32_t vtep, const json_t *removals)
+static void apply_removals(struct daemon *daemon, uint32_t vtep, const json_t *removals, const struct changed *changed)
 {
 	const json_t *one;
 	size_t i;
@@ -128,9 +157,12 @@ static void apply_removals(struct daemon *daemon, uint32_t vtep, const json_t *r
 	json_array_foreach((json_t *)removals, i, one)
 	{
 		struct model_registered_worker worker = {0};
+		uint64_t version = registrations_version(daemon->registrations);
 
 		worker_read(one, 2, &worker);
 		registrations_remove(daemon->registrations, vtep, worker.vni, worker.address);
+		if (version != registrations_version(daemon->registrations))
+			changed_note(changed->removed, one);
 	}
 }
 
@@ -179,6 +211,8 @@ static void serve_change(struct daemon *daemon, struct api_request *request)
 	const json_t *sync = json_object_get(request->body, "sync");
 	const char *table = json_string_value(json_object_get(request->body, "table"));
 	json_t *json, *refused;
+	struct changed changed;
+	size_t before;
 	uint32_t vtep;
 
 	if (!host_check(daemon, request, &vtep))
@@ -197,10 +231,13 @@ static void serve_change(struct daemon *daemon, struct api_request *request)
 		return;
 	}
 	refused = json_array();
-	apply_removals(daemon, vtep, removals);
-	apply_adds(daemon, vtep, adds, sync != NULL ? (uint64_t)json_integer_value(sync) : 0, refused);
+	changed = (struct changed){json_array(), json_array()};
+	before = registrations_count_of(daemon->registrations, vtep);
+	apply_removals(daemon, vtep, removals, &changed);
+	apply_adds(daemon, vtep, adds, sync != NULL ? (uint64_t)json_integer_value(sync) : 0, refused, &changed);
 	if (sync != NULL && json_is_true(json_object_get(request->body, "end")))
 		registrations_sweep(daemon->registrations, vtep, (uint64_t)json_integer_value(sync));
+	changed_audit(request, &changed, before, registrations_count_of(daemon->registrations, vtep));
 	json = host_json(daemon, vtep);
 	json_object_set_new(json, "refused", refused);
 	wait_for_compilation(daemon, request, json);

@@ -16,7 +16,7 @@
 
 /* ---- showing ---- */
 
-static json_t *spec_json(const struct worker_spec *spec)
+json_t *api_workers_spec_json(const struct worker_spec *spec)
 {
 	char mac[SCALAR_SIZE_BYTES];
 	json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "interface", spec->interface, "workspace", spec->workspace,
@@ -31,7 +31,7 @@ static json_t *spec_json(const struct worker_spec *spec)
 
 static json_t *worker_json(const struct worker *worker)
 {
-	json_t *json = spec_json(&worker->spec);
+	json_t *json = api_workers_spec_json(&worker->spec);
 
 	json_object_set_new(json, "source", json_string(worker_source_text(worker->source)));
 	json_object_set_new(json, "state", json_string(worker_state_text(worker->state)));
@@ -282,7 +282,7 @@ static void serve_add(struct daemon *daemon, struct api_request *request)
 	known = find_added(daemon, spec.interface) != NULL;
 	status = admission_add(daemon->admission, &spec, &worker, &problems);
 	if (status == STATUS_OK && !known)
-		api_request_audit(request, NULL, spec_json(&spec));
+		api_request_audit(request, NULL, api_workers_spec_json(&spec));
 	if (status != STATUS_OK) {
 		api_answer_error(request, status == STATUS_REFUSED ? 409 : 503, "%s",
 			problems.count > 0 ? problems.lines[0] : "posternd is out of memory");
@@ -304,7 +304,7 @@ static void serve_remove(struct daemon *daemon, struct api_request *request)
 	const char *interface = request->parameters[0];
 	const struct worker *head = worker_registry_find(admission_registry(daemon->admission), interface);
 	const struct worker *added = find_added(daemon, interface);
-	json_t *was = added != NULL ? spec_json(&added->spec) : NULL;
+	json_t *was = added != NULL ? api_workers_spec_json(&added->spec) : NULL;
 	struct problems problems = {0};
 	enum status status = admission_remove(daemon->admission, interface, &problems);
 

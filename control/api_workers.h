@@ -12,9 +12,15 @@
 #ifndef POSTERN_CONTROL_API_WORKERS_H
 #define POSTERN_CONTROL_API_WORKERS_H
 
+#include <jansson.h>
+
 struct daemon;
+struct worker_spec;
 
 enum { API_WORKER_LIMIT_DEFAULT = 1000, API_WORKER_LIMIT_MAX = 262144 };
+
+/* What a source says of a worker, as it is taken and shown. */
+json_t *api_workers_spec_json(const struct worker_spec *spec);
 
 /* Answers the requests whose workers are open now; after every step of the admission. */
 void api_workers_check(struct daemon *daemon);

@@ -255,8 +255,11 @@ def the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log(lab):
     table = expect(api(lab, "GET", path + "/workers"), 200).json["table"]
     change = {"table": table, "add": [[7001, "10.0.0.5", 1], [7002, "10.0.0.5", 2]]}
     expect(api(lab, "POST", later(path + "/workers"), change), 202)
+    expect(api(lab, "POST", later(path + "/workers"), change), 202)  # says nothing new
     expect(api(lab, "DELETE", later(path)), 202)
-    record = audit(lab)[-1]
+    came, record = audit(lab)
+    assert came["what"] == "POST " + path + "/workers", came
+    assert (came["from"], came["to"]) == ({"count": 0, "workers": []}, {"count": 2, "workers": change["add"]}), came
     assert record["what"] == "DELETE " + path, record
     assert record["from"]["count"] == 2 and record["to"]["count"] == 0, record
 

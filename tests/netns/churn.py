@@ -257,6 +257,7 @@ def undisturbed(scene):
     bound_ms, count = ready_p99_ms(scene)
     print(f"# {OPTIONS.workers} workers in {took_s:.1f} s; {count} became ready, 99% within {bound_ms:g} ms")
     scene.points.point("the gateway has forgotten them all", forgotten, scene)
+    scene.points.point("each that came by the alias of its link has come and gone in the audit log", audited, scene)
     unreachable(scene, farm)
     scene.points.point("postern worker adds, lists, shows and removes", commands, scene, farm)
     farm.close()
@@ -268,6 +269,15 @@ def forgotten(scene):
         return ask(scene, "gw", "GET", f"/v1/hosts/{topology.HOST_VTEP}/workers")[1]["count"]
 
     system.wait_for("only the file's workers to be registered", lambda: count() == 2, 10)
+
+
+def audited(scene):
+    with open(os.path.join(scene.postern.dirs["host"], "audit.log"), encoding="utf-8") as log:
+        lines = [json.loads(line) for line in log]
+    for number in range(2, OPTIONS.workers + 1, 2):
+        mine = [(line["from"], line["to"]) for line in lines if line["what"] == f"link veth-w{number}"]
+        came, went = mine if len(mine) == 2 else (None, None)
+        expect(came and came[0] is None and went == (came[1], None), f"of veth-w{number}: {mine}")
 
 
 def unreachable(scene, farm):
