@@ -12,6 +12,8 @@
 
 enum { PROBLEM_COUNT_MAX = 5 };
 
+static const struct kernel_route_filter own_routes = {.protocol = KERNEL_ROUTE_PROTOCOL};
+
 static int address_compare(const void *left, const void *right)
 {
 	const uint32_t *a = left, *b = right;
@@ -22,7 +24,7 @@ static int address_compare(const void *left, const void *right)
 /* A route that only this module makes. In another table than the wanted one it is what an earlier configuration left. */
 static bool is_ours(const struct announce_desired *desired, const struct kernel_route *route)
 {
-	if (route->table == desired->mapping_table || route->prefix_length_bits != 32 || route->type != RTN_BLACKHOLE)
+	if (route->table == desired->mapping_table || route->prefix_length_bits != 32 || route->type != desired->type)
 		return false;
 	return route->table == desired->table || route->metric == ANNOUNCE_METRIC;
 }
@@ -107,7 +109,8 @@ static void add_missing(struct round *round)
 			continue;
 		if (!may_change(round))
 			return;
-		error = kernel_route_add(round->announce->socket, round->desired->table, address, ANNOUNCE_METRIC);
+		error = kernel_route_add(
+			round->announce->socket, round->desired->table, address, ANNOUNCE_METRIC, round->desired->type);
 		if (error != 0)
 			told(round, "made", address, error);
 		else
@@ -140,7 +143,7 @@ enum status announce_apply(
 	}
 	if (desired->address_count > 0)
 		qsort(desired->addresses, desired->address_count, sizeof(*desired->addresses), address_compare);
-	error = kernel_routes_read(announce->socket, &announce->actual, &announce->resyncs);
+	error = kernel_routes_read(announce->socket, &own_routes, &announce->actual, &announce->resyncs);
 	if (error != 0) {
 		announce->errors++;
 		problems_add(problems, "announcements: the kernel's routes can not be read: %s", nl_geterror(error));
@@ -151,7 +154,7 @@ enum status announce_apply(
 	if (same && announce->changes > changes_before)
 		announce->corrections += announce->changes - changes_before;
 	if (announce->changes > changes_before &&
-		kernel_routes_read(announce->socket, &announce->actual, &announce->resyncs) != 0)
+		kernel_routes_read(announce->socket, &own_routes, &announce->actual, &announce->resyncs) != 0)
 		announce->errors++;
 	announce->desired_count = desired->address_count;
 	announce->actual_count = count_actual(announce, desired);

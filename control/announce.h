@@ -38,6 +38,7 @@ struct announce {
 struct announce_desired {
 	uint32_t table;		/* 0: no announcements at all; what is left of earlier ones goes */
 	uint32_t mapping_table; /* never touched, though of the same protocol; 0: none */
+	uint8_t type;		/* RTN_BLACKHOLE; RTN_LOCAL: control/mapping_control.h */
 	uint32_t *addresses;	/* sorted here */
 	size_t address_count;
 };

@@ -10,6 +10,7 @@ static const struct api_route *const tables[] = {
 	api_egress_routes,
 	api_gateways_routes,
 	api_hosts_routes,
+	api_mappings_routes,
 	api_workers_routes,
 	api_monitor_routes,
 	api_drains_routes,

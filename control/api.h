@@ -18,7 +18,7 @@ extern const struct api_route api_apply_routes[];
 extern const struct api_route api_drains_routes[];
 extern const struct api_route api_egress_routes[];
 extern const struct api_route api_gateways_routes[];
-extern const struct api_route api_hosts_routes[];
+extern const struct api_route api_hosts_routes[], api_mappings_routes[];
 extern const struct api_route api_monitor_routes[];
 extern const struct api_route api_refusals_routes[];
 extern const struct api_route api_sessions_routes[];

@@ -99,10 +99,10 @@ static json_t *adjacency_json(const struct daemon *daemon)
 {
 	const struct rib_summary *summary = rib_get_summary(daemon->rib);
 
-	return json_pack("{s:o, s:i, s:i, s:i, s:i}", "acknowledged_generation",
+	return json_pack("{s:o, s:i, s:i, s:i, s:i, s:i}", "acknowledged_generation",
 		count_json(daemon->apply.adjacency_acknowledged_generation), "routes", (int)summary->route_count,
 		"next_hops", (int)summary->next_hop_count, "next_hops_resolved", (int)summary->resolved_count,
-		"routes_left_out", (int)summary->left_out_count);
+		"routes_left_out", (int)summary->left_out_count, "next_hop_groups", (int)summary->group_count);
 }
 
 static json_t *announce_json(const struct daemon *daemon)
@@ -115,6 +115,16 @@ static json_t *announce_json(const struct daemon *daemon)
 		announce->reason != NULL ? announce->reason : "", "since_unix_seconds", announce->since_unix_s, "table",
 		(json_int_t)table, "desired", count_json(announce->announce.desired_count), "actual",
 		count_json(announce->announce.actual_count), "corrections", count_json(announce->announce.corrections));
+}
+
+static json_t *mappings_json(const struct daemon *daemon)
+{
+	const struct revision *desired = daemon->config.desired;
+	const size_t *counts = desired->mappings->counts;
+
+	return json_pack("{s:I, s:o, s:o, s:o}", "table", (json_int_t)daemon_gateway(daemon)->mapping_table, "in_use",
+		count_json(counts[MAPPING_IN_USE]), "conflict", count_json(counts[MAPPING_CONFLICT]), "invalid",
+		count_json(counts[MAPPING_INVALID]));
 }
 
 static json_t *port_json(const struct daemon *daemon, unsigned index)
@@ -387,6 +397,8 @@ json_t *api_status_json(struct daemon *daemon)
 		json_object_set_new(json, "policy", policy_json(daemon));
 		json_object_set_new(json, "adjacency", adjacency_json(daemon));
 		json_object_set_new(json, "announce", announce_json(daemon));
+		if (daemon->config.desired->mappings != NULL)
+			json_object_set_new(json, "mappings", mappings_json(daemon));
 		for (unsigned port = 0; port < PORT_COUNT; port++)
 			json_array_append_new(ports, port_json(daemon, port));
 		json_object_set_new(json, "ports", ports);

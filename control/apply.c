@@ -13,6 +13,7 @@
 #include "control/apply_announce.h"
 #include "control/apply_host.h"
 #include "control/daemon.h"
+#include "control/mapping_control.h"
 #include "control/state.h"
 
 enum {
@@ -112,7 +113,8 @@ static void apply_policy_acknowledged(struct daemon *daemon)
 	log_write(&daemon->log, another ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
 		"policy in force generation=%" PRIu64 " workspaces=%zu", apply->acknowledged_generation,
 		apply->in_force->model->workspace_count);
-	if (another && state_save_last_good(daemon->state, apply->in_force->text, &problems) != STATUS_OK)
+	if (another &&
+		state_save_last_good(daemon->state, revision_text_to_keep(apply->in_force), &problems) != STATUS_OK)
 		apply_failed(daemon, &problems);
 	/* A dataplane that has just come needs its packets steered, also if it got the policy of before. */
 	if (another || apply->claims_only || apply->dirty || !apply->steered) {
@@ -300,17 +302,28 @@ static void apply_links_changed(void *context)
 	daemon->apply.port_retry_ticks = PORT_RETRY_TICKS;
 	if (daemon_gateway(daemon) != NULL)
 		apply_schedule(daemon);
+	/* Routes go silently with their link. */
+	mapping_control_changed(daemon);
 }
 
 static void apply_own_routes_changed(void *context)
 {
-	apply_announce_dirty(context);
+	struct daemon *daemon = context;
+
+	daemon->mappings.sources_dirty = true;
+	apply_announce_dirty(daemon);
+}
+
+static void apply_mappings_changed(void *context)
+{
+	mapping_control_changed(context);
 }
 
 const struct rib_handlers apply_rib_handlers = {
 	.adjacency_changed = apply_adjacency_changed,
 	.links_changed = apply_links_changed,
 	.own_routes_changed = apply_own_routes_changed,
+	.mappings_changed = apply_mappings_changed,
 };
 
 /* ---- entry points ---- */
@@ -325,6 +338,7 @@ void apply_desired_changed(struct daemon *daemon, bool model_changed)
 	apply->refused = false;
 	apply->refusal_text[0] = '\0';
 	daemon->announce.dirty = daemon->announce.dirty || model_changed;
+	daemon->mappings.sources_dirty = daemon->mappings.sources_dirty || model_changed;
 	if (daemon_gateway(daemon) != NULL) {
 		if (state_generation_next(daemon->state, apply->desired_generation, &apply->desired_generation,
 			    &problems) == STATUS_OK)
@@ -336,7 +350,7 @@ void apply_desired_changed(struct daemon *daemon, bool model_changed)
 		/* Nobody is to be asked: it is in force. */
 		revision_release(apply->in_force);
 		apply->in_force = revision_hold(daemon->config.desired);
-		if (state_save_last_good(daemon->state, apply->in_force->text, &problems) != STATUS_OK)
+		if (state_save_last_good(daemon->state, revision_text_to_keep(apply->in_force), &problems) != STATUS_OK)
 			apply_failed(daemon, &problems);
 	}
 }
@@ -364,6 +378,7 @@ void apply_reconcile(struct daemon *daemon)
 	apply_host_classifier(daemon);
 	apply_host_steering(daemon);
 	apply_announce(daemon);
+	mapping_control_apply(daemon);
 	daemon->apply.duration_ns = daemon_monotonic_ns() - start_ns;
 	api_wait_check(daemon);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/apply_announce.h"
 
+#include <linux/rtnetlink.h>
 #include <stdlib.h>
 
 #include "control/apply.h"
@@ -102,7 +103,7 @@ static void correct(struct daemon *daemon)
 {
 	struct daemon_announce *announce = &daemon->announce;
 	const struct model_gateway *gateway = daemon_gateway(daemon);
-	struct announce_desired desired = {0};
+	struct announce_desired desired = {.type = RTN_BLACKHOLE};
 	struct problems problems = {0};
 	bool more = false;
 
@@ -113,6 +114,8 @@ static void correct(struct daemon *daemon)
 	}
 	if (gateway != NULL && gateway->announce.present)
 		desired.table = gateway->announce.table;
+	if (gateway != NULL)
+		desired.mapping_table = gateway->mapping_table;
 	announce->dirty = false;
 	if (announce_apply(&announce->announce, &desired, &more, &problems) != STATUS_OK) {
 		round_failed(daemon, &problems);

@@ -89,7 +89,7 @@ static void count_records(
 			workspace->egress_ip_count + workspace->draining_ip_count + count_ranges(pool, workspace);
 		counts[POLICY_RULES] += workspace->rule_count;
 		for (size_t j = 0; j < workspace->vpc_count; j++) {
-			counts[POLICY_CIDRS] += workspace->vpcs[j].cidr_count;
+			counts[POLICY_CIDRS] += workspace->vpcs[j].cidr_count + workspace->vpcs[j].preferred_count;
 			counts[POLICY_WORKERS] += workspace->vpcs[j].worker_count;
 		}
 	}
@@ -143,6 +143,37 @@ static void compile_gateway(struct compiler *compiler, const struct model_gatewa
 		};
 }
 
+/* Of the workspace's IPs, plus 1; 0: it has that one no more. */
+static uint32_t find_egress(const struct compiler *compiler, uint32_t workspace_index, uint32_t address)
+{
+	const struct policy_workspace *workspace = &compiler->workspaces[workspace_index];
+
+	for (uint32_t i = workspace->egress_first; i < workspace->egress_first + workspace->egress_count; i++) {
+		if (compiler->egress_ips[i].address == address && compiler->egress_ips[i].port_first == 0)
+			return i + 1;
+	}
+	return 0;
+}
+
+/* The plain ones first: the dataplane looks at the first one before all others. */
+static void compile_cidrs(
+	struct compiler *compiler, const struct model_vpc *vpc, struct policy_vpc *record, uint32_t workspace_index)
+{
+	record->cidr_first = compiler->next[POLICY_CIDRS];
+	record->cidr_count = (uint32_t)(vpc->cidr_count + vpc->preferred_count);
+	for (size_t i = 0; i < vpc->cidr_count; i++)
+		compiler->cidrs[compiler->next[POLICY_CIDRS]++] = (struct policy_cidr){
+			.address = vpc->cidrs[i].address,
+			.prefix_length_bits = vpc->cidrs[i].prefix_length_bits,
+		};
+	for (size_t i = 0; i < vpc->preferred_count; i++)
+		compiler->cidrs[compiler->next[POLICY_CIDRS]++] = (struct policy_cidr){
+			.address = vpc->preferred[i].address,
+			.prefix_length_bits = vpc->preferred[i].prefix_length_bits,
+			.egress_preferred = find_egress(compiler, workspace_index, vpc->preferred[i].egress_ip),
+		};
+}
+
 static void compile_vpc(struct compiler *compiler, const struct model_vpc *vpc, uint32_t workspace_index)
 {
 	uint32_t vpc_index = compiler->next[POLICY_VPCS]++;
@@ -151,14 +182,8 @@ static void compile_vpc(struct compiler *compiler, const struct model_vpc *vpc, 
 	memcpy(record->id, vpc->id, sizeof(record->id));
 	record->workspace_index = workspace_index;
 	record->vni = vpc->vni;
-	record->cidr_first = compiler->next[POLICY_CIDRS];
-	record->cidr_count = (uint32_t)vpc->cidr_count;
 	record->flags = vpc->workers_listed ? POLICY_VPC_WORKERS_LISTED : 0;
-	for (size_t i = 0; i < vpc->cidr_count; i++)
-		compiler->cidrs[compiler->next[POLICY_CIDRS]++] = (struct policy_cidr){
-			.address = vpc->cidrs[i].address,
-			.prefix_length_bits = vpc->cidrs[i].prefix_length_bits,
-		};
+	compile_cidrs(compiler, vpc, record, workspace_index);
 	for (size_t i = 0; i < vpc->worker_count; i++)
 		compiler->workers[compiler->next[POLICY_WORKERS]++] = (struct policy_worker){
 			.vpc_index = vpc_index,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "control/drain_control.h"
 #include "control/gateways.h"
 #include "control/health.h"
+#include "control/mapping_control.h"
 #include "control/notify.h"
 #include "control/plan.h"
 #include "control/registrations.h"
@@ -103,7 +105,10 @@ static void daemon_audit_plan(struct daemon *daemon, const struct plan *plan, co
 
 	for (size_t i = 0; i < plan->count; i++)
 		json_array_append_new(changes, json_string(plan->changes[i].text));
-	snprintf(who, sizeof(who), "file %s", audited_as);
+	if (daemon->mappings.reloading)
+		snprintf(who, sizeof(who), "netlink table %" PRIu32, daemon->mappings.table);
+	else
+		snprintf(who, sizeof(who), "file %s", audited_as);
 	audit_write(daemon->audit, who, "reload",
 		json_pack("{s:I}", "generation", (json_int_t)daemon->apply.desired_generation),
 		json_pack("{s:o}", "changes", changes));
@@ -153,6 +158,8 @@ static struct revision_basis daemon_basis(struct daemon *daemon)
 		.api.directory = state_api_path(daemon->state),
 		.api.check = daemon->options.config_key_path != NULL ? config_signature_check : NULL,
 		.api.check_context = &daemon->config_key,
+		.mapping_routes = mapping_control_routes,
+		.mapping_context = daemon,
 	};
 }
 
@@ -261,6 +268,7 @@ static void daemon_adopt(
 		daemon->config.last_reload_unix_s = daemon_unix_s();
 	if (daemon->config.desired != NULL && strcmp(daemon->config.desired->text, revision->text) == 0) {
 		daemon->config.source = source;
+		revision_take_mappings(daemon->config.desired, revision);
 		revision_release(revision);
 		log_info(&daemon->log, "the configuration says what is wanted already");
 		listeners_apply(daemon);
@@ -483,6 +491,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 
 	daemon_sample_rates(daemon);
 	daemon_renew(daemon);
+	mapping_control_tick(daemon);
 	apply_tick(daemon);
 	drop_monitor_tick(&daemon->drop_monitor, daemon->classifier, daemon_monotonic_ns());
 	if (gateways_tick(daemon->gateways))
@@ -600,6 +609,8 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 		daemon->options.run_dir, daemon->config_path);
 	daemon->watchdog = notify_watchdog_wanted();
 	status = daemon_remember_shared_pool(daemon);
+	if (status == STATUS_OK)
+		status = mapping_control_open(daemon);
 	drain_control_open(daemon);
 	staged_open(daemon);
 	if (status == STATUS_OK)
@@ -655,6 +666,7 @@ void daemon_close(struct daemon *daemon)
 	if (daemon->classifier != NULL)
 		classifier_close(daemon->classifier);
 	apply_close(daemon);
+	mapping_control_close(daemon);
 	revision_release(daemon->config.desired);
 	shared_pool_clear(&daemon->shared_pool);
 	drains_clear(&daemon->drains);

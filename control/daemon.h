@@ -106,6 +106,20 @@ struct daemon_announce {
 	struct problems problems;
 };
 
+/* Owned by control/mapping_control.c. */
+struct daemon_mappings {
+	struct nl_sock *socket;
+	struct kernel_routes routes; /* as read last, of `table` */
+	uint32_t table;
+	struct event *due; /* to look at the table again */
+	struct announce sources;
+	uint32_t sources_table; /* that they were last applied to */
+	bool sources_dirty, reloading;
+	uint64_t looked_ns, duration_ns; /* when it was last done, and how long that took */
+	uint64_t resyncs, errors;
+	struct problems problems; /* of the sources */
+};
+
 /* Owned by control/staged.c. */
 struct daemon_staged {
 	uint64_t deadline_s; /* to confirm the change that was applied; 0: none waits */
@@ -156,6 +170,7 @@ struct daemon {
 	bool shared_pool_unsaved;
 	struct daemon_apply apply;
 	struct daemon_announce announce;
+	struct daemon_mappings mappings;
 	struct daemon_staged staged;
 	struct drains drains; /* control/drain_control.h */
 	struct counters_view counters;

@@ -147,6 +147,17 @@ SECTION(registrations_section, "gateway.registrations", registration_fields, str
 	"is "
 	"lowered; more are refused.");
 
+static const struct field netlink_fields[] = {
+	{.key = "mapping_table",
+		.type = FIELD_TABLE,
+		.default_text = "",
+		VALUE(struct model_gateway, mapping_table),
+		.doc = "A routing table of the kernel that no rule points at, whose routes are mappings: prefix of the "
+		       "workers, src the egress IP, realm the number of the workspace. Without it there are none."},
+};
+SECTION(netlink_section, "gateway.netlink", netlink_fields, struct model_gateway, FIELD_NOWHERE,
+	"What a control plane may say by netlink. Where it contradicts the files, these win.");
+
 static const struct field gateway_fields[] = {
 	{.key = "inside", MAP_INLINE(inside_section), .doc = "The inside port."},
 	{.key = "outside", MAP_INLINE(outside_section), .doc = "The outside port."},
@@ -166,6 +177,7 @@ static const struct field gateway_fields[] = {
 		.default_text = "",
 		VALUE_OPTIONAL(struct model_gateway, announce, announce.present),
 		.doc = "How egress IPs get known to routing daemons; {} for the defaults. Without it they are not."},
+	{.key = "netlink", MAP_INLINE(netlink_section), .default_text = "", .doc = "Configuration by netlink."},
 };
 SECTION(gateway_section, "gateway", gateway_fields, struct model_gateway, FIELD_NOWHERE,
 	"Present on a host that translates. Changing a port needs a restart of postern-dataplane.");
@@ -186,6 +198,21 @@ static const struct field listed_worker_fields[] = {
 SECTION(listed_worker_section, "workspaces[].vpcs[].workers[]", listed_worker_fields, struct model_listed_worker,
 	FIELD_NOWHERE, "A worker that may send. When a VPC lists workers, all others are dropped.");
 
+static const struct field preferred_fields[] = {
+	{.key = "cidr",
+		.type = FIELD_CIDR,
+		VALUE(struct model_preferred, address),
+		.doc = "A part of the VPC: inside one of its CIDRs."},
+	{.key = "ip",
+		.type = FIELD_IPV4,
+		VALUE(struct model_preferred, egress_ip),
+		.doc = "One of the workspace's egress IPs."},
+};
+SECTION(preferred_section, "workspaces[].vpcs[].preferred_egress[]", preferred_fields, struct model_preferred,
+	FIELD_NOWHERE,
+	"Which egress IP comes first for new sessions of some workers, as long as it has ports. The longest prefix "
+	"decides; workers of no prefix are spread over all IPs.");
+
 static const struct field vpc_fields[] = {
 	{.key = "id", .type = FIELD_ID, VALUE(struct model_vpc, id), .doc = "Its name, unique in the workspace."},
 	{.key = "vni",
@@ -198,6 +225,13 @@ static const struct field vpc_fields[] = {
 		RANGE(1, 1024),
 		LIST(struct model_vpc, cidrs, cidr_count),
 		.doc = "The addresses its workers may have. They may overlap other VPCs', not each other."},
+	{.key = "preferred_egress",
+		.type = FIELD_MAP,
+		.section = &preferred_section,
+		RANGE(0, 1024),
+		.default_text = "",
+		LIST(struct model_vpc, preferred, preferred_count),
+		.doc = "Which egress IP comes first for which of its workers."},
 	{.key = "workers",
 		.type = FIELD_MAP,
 		.section = &listed_worker_section,
@@ -479,7 +513,7 @@ static const struct field workspace_fields[] = {
 		RANGE(1, NUMBER_MAX),
 		.default_text = "",
 		VALUE(struct model_workspace, number),
-		.doc = "Its number, unique: reserved for netlink (the realm of a route). Nothing uses it yet."},
+		.doc = "Its number, unique: the realm by which routes of gateway.netlink.mapping_table name it."},
 	{.key = "vpcs",
 		.type = FIELD_MAP,
 		.section = &vpc_section,

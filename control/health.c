@@ -208,6 +208,7 @@ void health_check(const struct daemon *daemon, struct health *ret_health)
 	if (daemon_gateway(daemon) != NULL)
 		check_registrations(daemon, &health.reasons);
 	apply_announce_health(daemon, &health.reasons);
+	take_all(&health.reasons, &daemon->mappings.problems);
 	take_all(&health.reasons, &daemon->listeners.problems);
 	take_all(&health.reasons, &daemon->watch_problems);
 	take_all(&health.notes, &daemon->config.warnings);

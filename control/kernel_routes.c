@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
@@ -57,12 +58,19 @@ static void take_attribute(const struct rtattr *attribute, struct kernel_route *
 	case RTA_OIF:
 		route->interface_index = attribute_u32(attribute);
 		break;
+	case RTA_PREFSRC:
+		route->source = ntohl(attribute_u32(attribute));
+		break;
+	case RTA_FLOW:
+		route->realm = attribute_u32(attribute);
+		break;
 	default:
 		break;
 	}
 }
 
-bool kernel_route_parse(const struct nlmsghdr *header, struct kernel_route *ret_route)
+bool kernel_route_parse(
+	const struct nlmsghdr *header, const struct kernel_route_filter *filter, struct kernel_route *ret_route)
 {
 	const struct rtmsg *message = NLMSG_DATA(header);
 	struct kernel_route route = {0};
@@ -70,17 +78,37 @@ bool kernel_route_parse(const struct nlmsghdr *header, struct kernel_route *ret_
 	int left_bytes;
 
 	if (header->nlmsg_type != RTM_NEWROUTE || header->nlmsg_len < NLMSG_LENGTH(sizeof(*message)) ||
-		message->rtm_family != AF_INET || message->rtm_protocol != KERNEL_ROUTE_PROTOCOL ||
-		message->rtm_dst_len > 32 || (message->rtm_flags & RTM_F_CLONED))
+		message->rtm_family != AF_INET ||
+		(filter->protocol != 0 && message->rtm_protocol != filter->protocol) || message->rtm_dst_len > 32 ||
+		(message->rtm_flags & RTM_F_CLONED))
 		return false;
 	route.table = message->rtm_table;
 	route.prefix_length_bits = message->rtm_dst_len;
 	route.type = message->rtm_type;
+	route.protocol = message->rtm_protocol;
 	left_bytes = (int)(header->nlmsg_len - NLMSG_LENGTH(sizeof(*message)));
 	for (attribute = RTM_RTA(message); RTA_OK(attribute, left_bytes); attribute = RTA_NEXT(attribute, left_bytes))
 		take_attribute(attribute, &route);
+	if (filter->table != 0 && route.table != filter->table)
+		return false;
 	*ret_route = route;
 	return true;
+}
+
+uint32_t kernel_route_table(const struct nlmsghdr *header)
+{
+	const struct rtmsg *message = NLMSG_DATA(header);
+	const struct rtattr *attribute;
+	struct kernel_route route = {0};
+	int left_bytes;
+
+	if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*message)) || message->rtm_family != AF_INET)
+		return 0;
+	route.table = message->rtm_table;
+	left_bytes = (int)(header->nlmsg_len - NLMSG_LENGTH(sizeof(*message)));
+	for (attribute = RTM_RTA(message); RTA_OK(attribute, left_bytes); attribute = RTA_NEXT(attribute, left_bytes))
+		take_attribute(attribute, &route);
+	return route.table;
 }
 
 static int route_compare(const void *left, const void *right)
@@ -97,6 +125,7 @@ static int route_compare(const void *left, const void *right)
 }
 
 struct reader {
+	const struct kernel_route_filter *filter;
 	struct kernel_routes routes;
 	bool no_memory;
 };
@@ -107,7 +136,7 @@ static int reader_take(struct nl_msg *message, void *context)
 	struct kernel_routes *routes = &reader->routes;
 	struct kernel_route route;
 
-	if (!kernel_route_parse(nlmsg_hdr(message), &route))
+	if (!kernel_route_parse(nlmsg_hdr(message), reader->filter, &route))
 		return NL_OK;
 	if (routes->count == routes->capacity) {
 		size_t capacity = routes->capacity ? routes->capacity * 2 : CAPACITY_MIN;
@@ -128,27 +157,36 @@ static int reader_take(struct nl_msg *message, void *context)
 
 static int read_once(struct nl_sock *socket, struct reader *reader)
 {
-	struct rtmsg request = {.rtm_family = AF_INET, .rtm_protocol = KERNEL_ROUTE_PROTOCOL};
+	struct rtmsg request = {.rtm_family = AF_INET, .rtm_protocol = reader->filter->protocol};
 	struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
-	int error;
+	struct nl_msg *message = nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP);
+	int error = callbacks == NULL || message == NULL ? -NLE_NOMEM : 0;
 
-	if (callbacks == NULL)
-		return -NLE_NOMEM;
-	nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, reader_take, reader);
-	error = nl_send_simple(socket, RTM_GETROUTE, NLM_F_DUMP, &request, sizeof(request));
+	if (error == 0)
+		error = nlmsg_append(message, &request, sizeof(request), NLMSG_ALIGNTO);
+	if (error == 0 && reader->filter->table != 0)
+		error = nla_put_u32(message, RTA_TABLE, reader->filter->table);
+	if (error == 0) {
+		nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, reader_take, reader);
+		error = nl_send_auto(socket, message);
+	}
 	if (error >= 0)
 		error = nl_recvmsgs(socket, callbacks);
 	nl_cb_put(callbacks);
+	nlmsg_free(message);
+	if (error == -NLE_OBJ_NOTFOUND)
+		return 0; /* a table that nothing was ever put in */
 	return error < 0 ? error : reader->no_memory ? -NLE_NOMEM : 0;
 }
 
-int kernel_routes_read(struct nl_sock *socket, struct kernel_routes *routes, uint64_t *ret_resyncs)
+int kernel_routes_read(struct nl_sock *socket, const struct kernel_route_filter *filter, struct kernel_routes *routes,
+	uint64_t *ret_resyncs)
 {
 	struct reader reader;
 	int error = 0;
 
 	for (unsigned attempt = 0; attempt < ATTEMPT_COUNT_MAX; attempt++) {
-		memset(&reader, 0, sizeof(reader));
+		reader = (struct reader){.filter = filter};
 		error = read_once(socket, &reader);
 		if (error == 0)
 			break;
@@ -181,7 +219,7 @@ static int send_route(struct nl_sock *socket, int type, int flags, const struct 
 		.rtm_dst_len = route->prefix_length_bits,
 		.rtm_table = route->table < 256 ? (unsigned char)route->table : RT_TABLE_UNSPEC,
 		.rtm_protocol = KERNEL_ROUTE_PROTOCOL,
-		.rtm_scope = RT_SCOPE_UNIVERSE,
+		.rtm_scope = route->type == RTN_LOCAL ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE,
 		.rtm_type = route->type,
 	};
 	struct nl_msg *message = nlmsg_alloc_simple(type, flags);
@@ -197,6 +235,8 @@ static int send_route(struct nl_sock *socket, int type, int flags, const struct 
 		error = nla_put_u32(message, RTA_TABLE, route->table);
 	if (error == 0)
 		error = nla_put_u32(message, RTA_PRIORITY, route->metric);
+	if (error == 0 && route->interface_index != 0)
+		error = nla_put_u32(message, RTA_OIF, route->interface_index);
 	if (error != 0) {
 		nlmsg_free(message);
 		return error;
@@ -204,14 +244,15 @@ static int send_route(struct nl_sock *socket, int type, int flags, const struct 
 	return nl_send_sync(socket, message); /* frees the message */
 }
 
-int kernel_route_add(struct nl_sock *socket, uint32_t table, uint32_t address, uint32_t metric)
+int kernel_route_add(struct nl_sock *socket, uint32_t table, uint32_t address, uint32_t metric, uint8_t type)
 {
 	const struct kernel_route route = {
 		.table = table,
 		.address = address,
 		.prefix_length_bits = 32,
-		.type = RTN_BLACKHOLE,
+		.type = type,
 		.metric = metric,
+		.interface_index = type == RTN_LOCAL ? if_nametoindex("lo") : 0,
 	};
 
 	return send_route(socket, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &route);

@@ -74,9 +74,22 @@ static void write_config(const struct daemon *daemon, struct metrics_text *text)
 	single(text, "postern_announced_routes_corrections_total", "counter",
 		"Announcements that somebody else had removed or added, and that were put right.",
 		daemon->announce.announce.corrections);
+	if (daemon->config.desired != NULL && daemon->config.desired->mappings != NULL) {
+		metrics_family(text, "postern_mapping_routes", "gauge",
+			"Routes of the kernel's mapping table: in use, in conflict with the files, or without a "
+			"meaning.");
+		for (unsigned state = 0; state < MAPPING_STATE_COUNT; state++) {
+			char labels[LABELS_SIZE_BYTES];
+
+			snprintf(labels, sizeof(labels), "state=\"%s\"", mapping_state_text(state));
+			metrics_sample(text, "postern_mapping_routes", labels,
+				daemon->config.desired->mappings->counts[state]);
+		}
+	}
 	single(text, "postern_netlink_resyncs_total", "counter",
 		"Times that the kernel's tables had to be read again as a whole.",
-		rib_resync_count(daemon->rib) + daemon->announce.announce.resyncs);
+		rib_resync_count(daemon->rib) + daemon->announce.announce.resyncs + daemon->mappings.resyncs +
+			daemon->mappings.sources.resyncs);
 	single(text, "postern_reconcile_errors_total", "counter",
 		"Attempts to bring the dataplane, the classifier or the kernel in line that failed.",
 		apply->reconcile_errors + rib_error_count(daemon->rib));

@@ -50,11 +50,21 @@ struct model_listed_worker {
 	uint32_t vtep; /* 0: any trusted one */
 };
 
+/* Workers of this part of a VPC take that egress IP first, as long as it has ports. The longest prefix decides. */
+struct model_preferred {
+	uint32_t address;
+	uint8_t prefix_length_bits; /* behind the address: FIELD_CIDR */
+	bool by_route;		    /* control/mapping.h has added it; not printed */
+	uint32_t egress_ip;
+};
+
 struct model_vpc {
 	char id[ID_SIZE_BYTES];
 	uint32_t vni;
 	struct model_cidr *cidrs;
 	size_t cidr_count;
+	struct model_preferred *preferred;
+	size_t preferred_count;
 	bool workers_listed; /* only `workers` may send, even when there are none */
 	struct model_listed_worker *workers;
 	size_t worker_count;
@@ -111,6 +121,7 @@ struct model_gateway {
 	size_t trusted_vtep_count;
 	uint32_t hairpin; /* enum policy_hairpin */
 	struct model_announce announce;
+	uint32_t mapping_table;		  /* of the kernel: control/mapping.h; 0: none */
 	uint32_t registered_per_host_max; /* workers that one host may register */
 };
 

@@ -10,8 +10,9 @@
 #include "control/model_parse.h"
 #include "control/scalar.h"
 #include "control/shared_pool.h"
+#include "control/special.h"
 
-enum { OWNER_SIZE_BYTES = 512, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17 };
+enum { OWNER_SIZE_BYTES = 512, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, TABLE_DEFAULT = 253, TABLE_LOCAL = 255 };
 
 struct checker {
 	struct model_draft *draft;
@@ -106,38 +107,6 @@ static void add_index(
 
 /* ---- addresses ---- */
 
-static const struct {
-	uint32_t address;
-	uint8_t prefix_length_bits;
-	bool no_host; /* no host at all can have such an address; else: none on the internet */
-	const char *name;
-} special_prefixes[] = {
-	{0x00000000, 8, true, "\"this network\", 0.0.0.0/8"},
-	{0x7f000000, 8, true, "loopback, 127.0.0.0/8"},
-	{0xa9fe0000, 16, true, "link-local, 169.254.0.0/16"},
-	{0xe0000000, 4, true, "multicast, 224.0.0.0/4"},
-	{0xf0000000, 4, true, "reserved, 240.0.0.0/4"},
-	{0x0a000000, 8, false, "private, 10.0.0.0/8"},
-	{0xac100000, 12, false, "private, 172.16.0.0/12"},
-	{0xc0a80000, 16, false, "private, 192.168.0.0/16"},
-	{0x64400000, 10, false, "shared address space, 100.64.0.0/10"},
-	{0xc0000000, 24, false, "reserved, 192.0.0.0/24"},
-};
-
-/* What is special about the prefix (an address is a /32), so that it can not be a host's; NULL: nothing. */
-static const char *special_name(uint32_t address, unsigned prefix_length_bits, bool public_only)
-{
-	for (size_t i = 0; i < sizeof(special_prefixes) / sizeof(special_prefixes[0]); i++) {
-		unsigned length = special_prefixes[i].prefix_length_bits;
-		uint32_t mask = scalar_prefix_mask(length < prefix_length_bits ? length : prefix_length_bits);
-
-		if ((special_prefixes[i].no_host || public_only) &&
-			(address & mask) == (special_prefixes[i].address & mask))
-			return special_prefixes[i].name;
-	}
-	return NULL;
-}
-
 static void check_host(struct checker *checker, const uint32_t *address)
 {
 	const struct yaml_node *node = model_draft_value(checker->draft, address);
@@ -200,6 +169,19 @@ static void check_encapsulation(struct checker *checker, const struct model_gate
 		REFUSE(checker, vni_node, "no VPC has this VNI: must be the vni of one in workspaces");
 }
 
+/* The tables that the kernel's rules point at, and the announcements' own, would be read as mappings. */
+static void check_mapping_table(struct checker *checker, const struct model_gateway *gateway)
+{
+	const struct yaml_node *node = model_draft_value(checker->draft, &gateway->mapping_table);
+
+	if (!node)
+		return;
+	if (gateway->mapping_table >= TABLE_DEFAULT && gateway->mapping_table <= TABLE_LOCAL)
+		REFUSE(checker, node, "is one of the kernel's own tables: must be one that no rule points at");
+	else if (gateway->announce.present && gateway->announce.table == gateway->mapping_table)
+		REFUSE(checker, node, "is the table of gateway.announce: must be one of its own");
+}
+
 static void check_gateway(struct checker *checker)
 {
 	const struct model_gateway *gateway = &checker->model->gateway;
@@ -209,6 +191,7 @@ static void check_gateway(struct checker *checker)
 	take_interface(checker, gateway->ports[PORT_INSIDE].interface, NULL);
 	take_interface(checker, gateway->ports[PORT_OUTSIDE].interface, NULL);
 	check_encapsulation(checker, gateway);
+	check_mapping_table(checker, gateway);
 	for (size_t i = 0; i < gateway->trusted_vtep_count; i++) {
 		const struct yaml_node *node = model_draft_value(checker->draft, &gateway->trusted_vteps[i]);
 
@@ -280,6 +263,41 @@ static void check_cidrs(struct checker *checker, const struct model_vpc *vpc)
 		check_cidr_overlaps(checker, vpc);
 }
 
+static bool has_ip(const uint32_t *ips, size_t count, uint32_t address)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (ips[i] == address)
+			return true;
+	}
+	return false;
+}
+
+/* The prefix must be the VPC's, or it would widen it. An IP may have been drained away. */
+static void check_preferred(
+	struct checker *checker, const struct model_workspace *workspace, const struct model_vpc *vpc, size_t index)
+{
+	const struct model_preferred *preferred = &vpc->preferred[index];
+	const struct yaml_node *node = model_draft_value(checker->draft, &preferred->address);
+	const struct yaml_node *ip_node = model_draft_value(checker->draft, &preferred->egress_ip);
+	bool inside = false;
+
+	for (size_t i = 0; i < vpc->cidr_count; i++)
+		inside = inside || (vpc->cidrs[i].prefix_length_bits <= preferred->prefix_length_bits &&
+					   is_inside(&vpc->cidrs[i], 1, preferred->address));
+	if (node && !inside)
+		REFUSE(checker, node, "is not inside of the VPC: must be inside one of its cidrs");
+	for (size_t i = 0; i < index && node; i++) {
+		if (vpc->preferred[i].address == preferred->address &&
+			vpc->preferred[i].prefix_length_bits == preferred->prefix_length_bits)
+			REFUSE(checker, node, "is there twice: a prefix prefers one egress IP");
+	}
+	if (ip_node && !has_ip(workspace->egress_ips, workspace->egress_ip_count, preferred->egress_ip) &&
+		!has_ip(workspace->draining_ips, workspace->draining_ip_count, preferred->egress_ip))
+		WARN(checker, ip_node,
+			"is no egress IP of the workspace, and so nobody prefers it: name it in "
+			"egress.ips");
+}
+
 /* Is an address inside the VPC? True as well when a CIDR was refused, since that may have been the one. */
 static bool may_be_inside(const struct checker *checker, const struct model_vpc *vpc, uint32_t address)
 {
@@ -320,7 +338,7 @@ static void check_vpc(struct checker *checker, size_t workspace_index, size_t vp
 	struct worker_key worker_key = {.workspace_index = (uint32_t)workspace_index, .vpc_index = (uint32_t)vpc_index};
 
 	checker->vpc_count++;
-	checker->cidr_count += vpc->cidr_count;
+	checker->cidr_count += vpc->cidr_count + vpc->preferred_count;
 	checker->listed_worker_count += vpc->worker_count;
 	if (id_node) {
 		memcpy(id_key.id, vpc->id, sizeof(id_key.id));
@@ -331,6 +349,8 @@ static void check_vpc(struct checker *checker, size_t workspace_index, size_t vp
 	if (vni_node)
 		take_unique(checker, &checker->vnis, &vpc->vni, sizeof(vpc->vni), vni_node, "a VNI belongs to one VPC");
 	check_cidrs(checker, vpc);
+	for (size_t i = 0; i < vpc->preferred_count; i++)
+		check_preferred(checker, &checker->model->workspaces[workspace_index], vpc, i);
 	for (size_t i = 0; i < vpc->worker_count; i++)
 		check_listed_worker(checker, vpc, worker_key, &vpc->workers[i]);
 }

@@ -58,12 +58,30 @@ static enum status revision_compile(struct revision *revision, const struct revi
 	return status;
 }
 
+/* Before the drains: these are laid over what the kernel says, too. */
+static enum status revision_map(struct revision *revision, const struct revision_basis *basis,
+	struct problems *problems, struct problems *warnings)
+{
+	const struct model_gateway *gateway = &revision->model->gateway;
+	const struct kernel_routes *routes;
+
+	if (!gateway->present || gateway->mapping_table == 0 || basis->mapping_routes == NULL)
+		return STATUS_OK;
+	revision->text_without_mappings = model_print(revision->model);
+	revision->mappings = calloc(1, sizeof(*revision->mappings));
+	if (revision->text_without_mappings == NULL || revision->mappings == NULL)
+		return STATUS_NO_MEMORY;
+	if (!basis->mapping_routes(basis->mapping_context, gateway->mapping_table, &routes, problems))
+		return STATUS_SYSTEM;
+	return mappings_apply(routes, revision->model, revision->mappings, warnings);
+}
+
 static enum status revision_derive(struct revision *revision, const struct revision_basis *basis,
 	struct problems *problems, struct problems *warnings)
 {
-	enum status status = STATUS_OK;
+	enum status status = revision_map(revision, basis, problems, warnings);
 
-	if (basis->drains != NULL)
+	if (status == STATUS_OK && basis->drains != NULL)
 		status = drains_apply(basis->drains, revision->model, basis->now_s, warnings);
 	if (status != STATUS_OK)
 		return status;
@@ -107,6 +125,8 @@ enum status revision_renew(struct revision *revision, const struct revision_basi
 	renewed->origin = revision_hold(origin);
 	renewed->model = origin->model;
 	renewed->text = origin->text;
+	renewed->text_without_mappings = origin->text_without_mappings;
+	renewed->mappings = origin->mappings;
 	renewed->vnis = origin->vnis;
 	renewed->vni_count = origin->vni_count;
 	status = revision_compile(renewed, basis, problems, warnings);
@@ -116,6 +136,22 @@ enum status revision_renew(struct revision *revision, const struct revision_basi
 	}
 	*ret_revision = renewed;
 	return STATUS_OK;
+}
+
+void revision_take_mappings(struct revision *revision, struct revision *newer)
+{
+	struct mappings before;
+
+	if (revision->mappings == NULL || newer->mappings == NULL)
+		return;
+	before = *revision->mappings;
+	*revision->mappings = *newer->mappings;
+	*newer->mappings = before;
+}
+
+const char *revision_text_to_keep(const struct revision *revision)
+{
+	return revision->text_without_mappings != NULL ? revision->text_without_mappings : revision->text;
 }
 
 struct revision *revision_hold(struct revision *revision)
@@ -136,6 +172,10 @@ void revision_release(struct revision *revision)
 	} else {
 		model_free(revision->model);
 		free(revision->text);
+		free(revision->text_without_mappings);
+		if (revision->mappings != NULL)
+			mappings_clear(revision->mappings);
+		free(revision->mappings);
 		free(revision->vnis);
 	}
 	free(revision);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "control/drain.h"
+#include "control/mapping.h"
 #include "control/model.h"
 #include "control/shared_pool.h"
 #include "control/status.h"
@@ -29,14 +30,21 @@ struct revision_basis {
 	const struct drains *drains;		  /* laid over what is loaded; NULL: none */
 	uint64_t now_s;				  /* Unix seconds, of a clock that does not jump */
 	struct config_api api;			  /* what the API wants */
+	/* The routes of the kernel's mapping table, as they are now. False: the problems say why they are not known. NULL:
+	 * there are none. */
+	bool (*mapping_routes)(
+		void *context, uint32_t table, const struct kernel_routes **ret_routes, struct problems *problems);
+	void *mapping_context;
 };
 
 struct revision {
 	unsigned reference_count;
 	uint64_t sequence;	 /* counts up from 1 over all that were desired since the start; 0: was not */
-	struct revision *origin; /* model, text and vnis are its; NULL: its own */
+	struct revision *origin; /* model, texts, mappings and vnis are its; NULL: its own */
 	struct model *model;
-	char *text; /* model_print(): equal texts are equal configurations */
+	char *text;		     /* model_print(): equal texts are equal configurations */
+	char *text_without_mappings; /* to be kept: mappings are the kernel's to keep. NULL: `text` */
+	struct mappings *mappings;   /* NULL: there is no mapping table */
 	struct shared_pool_table shared_pool;
 	struct policy_snapshot *policy; /* NULL when there is no gateway; its generation is not the one sent */
 	size_t policy_size_bytes;
@@ -55,6 +63,12 @@ enum status revision_load(const char *path, const struct revision_basis *basis, 
 /* The same configuration at another time: ranges of the shared pool that have drained are gone. */
 enum status revision_renew(struct revision *revision, const struct revision_basis *basis,
 	struct revision **ret_revision, struct problems *problems, struct problems *warnings);
+
+/* Of two revisions of the same text: the routes that are not in use may be others now. Leaves those of before. */
+void revision_take_mappings(struct revision *revision, struct revision *newer);
+
+/* What is stored as the last good configuration. */
+const char *revision_text_to_keep(const struct revision *revision);
 
 struct revision *revision_hold(struct revision *revision);
 void revision_release(struct revision *revision); /* NULL is fine */

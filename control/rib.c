@@ -45,7 +45,8 @@ struct rib {
 	unsigned dirty;	    /* enum rib_dirty */
 	struct rib_view view;
 	struct neighbours neighbours;
-	uint32_t *vteps; /* to keep resolved */
+	uint32_t mapping_table; /* 0: none */
+	uint32_t *vteps;	/* to keep resolved */
 	size_t vtep_count;
 	struct adjacency_snapshot *block; /* generation 0 */
 	size_t block_size_bytes;
@@ -258,6 +259,8 @@ static int rib_notified(struct nl_msg *message, void *context)
 		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
+		if (rib->mapping_table != 0 && kernel_route_table(header) == rib->mapping_table)
+			rib->handlers->mappings_changed(rib->context);
 		if (nlmsg_valid_hdr(header, sizeof(struct rtmsg)) &&
 			((struct rtmsg *)nlmsg_data(header))->rtm_protocol == KERNEL_ROUTE_PROTOCOL)
 			rib->handlers->own_routes_changed(rib->context);
@@ -295,6 +298,7 @@ static void rib_readable(evutil_socket_t fd, short what, void *context)
 	rib->links_changed = true;
 	log_debug(rib->log, "netlink notifications were lost, reading everything again: %s", nl_geterror(error));
 	rib->handlers->own_routes_changed(rib->context);
+	rib->handlers->mappings_changed(rib->context);
 	rib_schedule(rib, RIB_DIRTY_ALL);
 }
 
@@ -424,6 +428,7 @@ static void rib_set_vteps(struct rib *rib, const struct model *model)
 void rib_set_model(struct rib *rib, const struct model *model)
 {
 	rib->gateway_present = model->gateway.present;
+	rib->mapping_table = rib->gateway_present ? model->gateway.mapping_table : 0;
 	if (!rib->gateway_present)
 		return;
 	for (unsigned i = 0; i < PORT_COUNT; i++) {

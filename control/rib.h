@@ -22,12 +22,14 @@ struct rib;
 
 /*
  * `adjacency`: the snapshot has changed; rib_block() has it. `links`: some link came, went or changed. `own_routes`:
- * something was done to routes of protocol postern, or may have been.
+ * something was done to routes of protocol postern, or may have been. `mappings`: the same of those of
+ * gateway.netlink.mapping_table.
  */
 struct rib_handlers {
 	void (*adjacency_changed)(void *context);
 	void (*links_changed)(void *context);
 	void (*own_routes_changed)(void *context);
+	void (*mappings_changed)(void *context);
 };
 
 enum status rib_open(struct event_base *base, const struct log *log, const struct rib_handlers *handlers, void *context,

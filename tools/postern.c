@@ -123,6 +123,11 @@ static bool add_optional(char path[PATH_SIZE_BYTES], const char *name, const cha
 }
 
 /* Which destinations new sessions are refused to, most often first. */
+static int command_mappings(const struct arguments *arguments)
+{
+	return ask_and_show(arguments, "/v1/mappings", show_mappings, NULL);
+}
+
 static int drops_refused(const struct arguments *arguments)
 {
 	char path[PATH_SIZE_BYTES] = "/v1/refusals";
@@ -281,6 +286,8 @@ static const struct command commands[] = {
 	{"drops", "drops [--refused [--workspace ID]] [--json]",
 		"why packets were dropped, how many, and what to do; or which destinations are refused most", 0,
 		command_drops},
+	{"mappings", "mappings [--json]", "the routes of the mapping table, and why one is not in use", 0,
+		command_mappings},
 	{"who", "who EGRESS-IP[:PORT] [--remote IP[:PORT]] [--limit N] [--json]",
 		"who uses this egress IP and port now", 1, command_who},
 	{"config", POSTERN_CONFIG_USAGE,

@@ -198,6 +198,16 @@ static const char *source_text(const json_t *config)
 	return strcmp(source, "last-good") == 0 ? "the last good one, kept by posternd" : "nothing";
 }
 
+static void show_mapping_counts(const json_t *status, FILE *stream)
+{
+	const json_t *mappings = json_object_get(status, "mappings");
+
+	if (mappings != NULL)
+		fprintf(stream, "mappings   %lld in use, %lld in conflict, %lld invalid, of table %lld\n",
+			(long long)count_of(mappings, "in_use"), (long long)count_of(mappings, "conflict"),
+			(long long)count_of(mappings, "invalid"), (long long)count_of(mappings, "table"));
+}
+
 static void show_announce(const json_t *status, FILE *stream)
 {
 	const json_t *announce = json_object_get(status, "announce");
@@ -227,6 +237,7 @@ void show_status(const json_t *status, FILE *stream)
 		truth_of(config, "valid") ? "valid" : "NOT VALID", source_text(config));
 	show_dataplane(status, stream);
 	show_announce(status, stream);
+	show_mapping_counts(status, stream);
 	if (sessions != NULL)
 		fprintf(stream, "sessions   %lld active of %lld, %.1f new a second, %lld created\n",
 			(long long)count_of(sessions, "active"), (long long)count_of(sessions, "limit"),
@@ -314,6 +325,38 @@ void show_who(const json_t *answer, FILE *stream)
 		show_no_sessions(answer, "no live session uses it now", stream);
 	else
 		show_sessions(answer, stream);
+}
+
+/* ---- mappings ---- */
+
+void show_mappings(const json_t *answer, FILE *stream)
+{
+	static const char *const titles[] = {
+		"PREFIX", "EGRESS IP", ">REALM", "WORKSPACE", "VPC", "STATE", "REASON", NULL};
+	const json_t *mappings = json_object_get(answer, "mappings");
+	struct table table;
+
+	if (count_of(answer, "table") == 0) {
+		fputs("there is no mapping table: gateway.netlink.mapping_table names one\n", stream);
+		return;
+	}
+	if (json_array_size(mappings) == 0) {
+		fprintf(stream, "table %lld has no mapping\n", (long long)count_of(answer, "table"));
+		return;
+	}
+	table_begin(&table, titles);
+	for (size_t i = 0; i < json_array_size(mappings); i++) {
+		const json_t *mapping = json_array_get(mappings, i);
+
+		table_cell(&table, "%s", text_of(mapping, "prefix"));
+		table_cell(&table, "%s", text_of(mapping, "egress_ip"));
+		table_cell(&table, "%lld", (long long)count_of(mapping, "realm"));
+		table_cell(&table, "%s", text_of(mapping, "workspace"));
+		table_cell(&table, "%s", text_of(mapping, "vpc"));
+		table_cell(&table, "%s", text_of(mapping, "state"));
+		table_cell(&table, "%s", text_of(mapping, "reason"));
+	}
+	table_print(&table, stream, "");
 }
 
 /* ---- drops ---- */

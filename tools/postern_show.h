@@ -11,6 +11,7 @@ void show_status(const json_t *status, FILE *stream);
 void show_workspaces(const json_t *answer, FILE *stream);
 void show_sessions(const json_t *answer, FILE *stream);
 void show_drops(const json_t *answer, FILE *stream);
+void show_mappings(const json_t *answer, FILE *stream);
 void show_refusals(const json_t *answer, FILE *stream);
 /* Like sessions, of one egress address and port. */
 void show_who(const json_t *answer, FILE *stream);

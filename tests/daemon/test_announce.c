@@ -53,7 +53,8 @@ static int teardown(void **state)
 /* `count` addresses from EGRESS(0) on, given in falling order. */
 static enum status announce(struct fixture *fixture, uint32_t table, size_t count, bool *ret_more)
 {
-	struct announce_desired desired = {.table = table, .mapping_table = 4242, .address_count = count};
+	struct announce_desired desired = {
+		.table = table, .mapping_table = 4242, .type = RTN_BLACKHOLE, .address_count = count};
 	enum status status;
 
 	problems_clear(&fixture->problems);
@@ -174,9 +175,10 @@ static void no_message_crashes_the_parser(void **state)
 		.priority = {.rta_len = RTA_LENGTH(4), .rta_type = RTA_PRIORITY},
 		.metric = ANNOUNCE_METRIC,
 	};
+	const struct kernel_route_filter filter = {.protocol = KERNEL_ROUTE_PROTOCOL};
 	struct kernel_route route;
 
-	assert_true(kernel_route_parse(&message.header, &route));
+	assert_true(kernel_route_parse(&message.header, &filter, &route));
 	assert_int_equal(route.address, 0x0a400300);
 	assert_int_equal(route.metric, ANNOUNCE_METRIC);
 	for (uint32_t length = sizeof(message.header); length <= sizeof(message); length++) {
@@ -184,13 +186,13 @@ static void no_message_crashes_the_parser(void **state)
 
 		message.header.nlmsg_len = length;
 		memcpy(copy, &message, length);
-		kernel_route_parse((struct nlmsghdr *)(void *)copy, &route);
+		kernel_route_parse((struct nlmsghdr *)(void *)copy, &filter, &route);
 		for (size_t i = sizeof(message.header); i < length; i++) {
 			for (unsigned value = 0; value < 256; value++) {
 				char was = copy[i];
 
 				copy[i] = (char)value;
-				kernel_route_parse((struct nlmsghdr *)(void *)copy, &route);
+				kernel_route_parse((struct nlmsghdr *)(void *)copy, &filter, &route);
 				copy[i] = was;
 			}
 		}

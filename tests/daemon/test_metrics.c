@@ -26,7 +26,8 @@ static void ignore(void *context)
 {
 }
 
-static const struct rib_handlers handlers = {.adjacency_changed = ignore, .links_changed = ignore, .own_routes_changed = ignore};
+static const struct rib_handlers handlers = {
+	.adjacency_changed = ignore, .links_changed = ignore, .own_routes_changed = ignore, .mappings_changed = ignore};
 
 struct fixture {
 	struct daemon daemon;

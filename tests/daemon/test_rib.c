@@ -33,7 +33,7 @@ struct fixture {
 	struct log log;
 	struct rib *rib;
 	pid_t peer; /* holds the second namespace */
-	unsigned adjacency_count, links_count, own_routes_count;
+	unsigned adjacency_count, links_count, own_routes_count, mappings_count;
 };
 
 static void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -71,8 +71,17 @@ static void on_own_routes(void *context)
 	fixture->own_routes_count++;
 }
 
-static const struct rib_handlers handlers = {
-	.adjacency_changed = on_adjacency, .links_changed = on_links, .own_routes_changed = on_own_routes};
+static void on_mappings(void *context)
+{
+	struct fixture *fixture = context;
+
+	fixture->mappings_count++;
+}
+
+static const struct rib_handlers handlers = {.adjacency_changed = on_adjacency,
+	.links_changed = on_links,
+	.own_routes_changed = on_own_routes,
+	.mappings_changed = on_mappings};
 
 static void turn(struct fixture *fixture)
 {

@@ -47,6 +47,8 @@ class Configuration:
                 f"    vpcs: [ {{ id: main, vni: {spec['vni']}, cidrs: [{', '.join(spec['cidrs'])}] }} ]",
                 f"    egress: {{ ips: [{', '.join(spec['egress'])}] }}",
             ]
+            if "number" in spec:
+                lines.append(f"    number: {spec['number']}")
         return lines
 
     def gateway(self):
