@@ -188,7 +188,8 @@ static enum rpc_status ports_apply(struct dataplane *dataplane, const struct pol
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "ports changed: restart postern-dataplane to take them");
 		return RPC_NO_PORT;
 	}
-	if (!ports_open(&dataplane->ports, snapshot->ports, dataplane->steer_object, ret_text))
+	if (!ports_open(&dataplane->ports, snapshot->ports, dataplane->steer_object, dataplane->options.frame_bytes,
+		    ret_text))
 		return RPC_NO_PORT;
 	shards_run(dataplane);
 	say("ports open: %s (%s) and %s (%s)", dataplane->ports.ports[PORT_INSIDE].device.name,

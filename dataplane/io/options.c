@@ -16,6 +16,8 @@ static const char help_text[] =
 	"  --sessions N         sessions per shard, a power of two from 1024 to 67108864 (default 262144)\n"
 	"  --idle-sleep-us N    sleep that long when there was nothing to do for a while, 0 to 1000 (default 0:\n"
 	"                       pure polling; 20 to 50 suits a small machine)\n"
+	"  --frame-bytes N      the longest frame to take, tunnel and Ethernet header included, 1792 to 9216\n"
+	"                       (default 1792; an AF_XDP port takes at most 3328)\n"
 	"  --version, --help\n"
 	"\n"
 	"All other options go to DPDK's EAL, such as -l 2,3 (the first core is the control thread's,\n"
@@ -64,6 +66,13 @@ static bool options_set(struct options *options, const char *name, const char *v
 			OPTIONS_IDLE_SLEEP_MAX_US, value);
 		return false;
 	}
+	if (strcmp(name, "--frame-bytes") == 0) {
+		if (number_parse(value, OPTIONS_FRAME_DEFAULT_BYTES, PACKET_LENGTH_MAX_BYTES, &options->frame_bytes))
+			return true;
+		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "--frame-bytes takes %d to %d, not “%.40s”",
+			OPTIONS_FRAME_DEFAULT_BYTES, PACKET_LENGTH_MAX_BYTES, value);
+		return false;
+	}
 	if (number_parse(value, OPTIONS_SESSIONS_MIN, OPTIONS_SESSIONS_MAX, &options->sessions_max) &&
 		(options->sessions_max & (options->sessions_max - 1)) == 0)
 		return true;
@@ -74,9 +83,10 @@ static bool options_set(struct options *options, const char *name, const char *v
 
 bool options_parse(int argc, char *argv[], struct options *ret_options, char ret_text[NAT_TEXT_SIZE_BYTES])
 {
-	static const char *const with_value[] = {"--run-dir", "--steer-object", "--sessions", "--idle-sleep-us"};
+	static const char *const with_value[] = {
+		"--run-dir", "--steer-object", "--sessions", "--idle-sleep-us", "--frame-bytes"};
 	const size_t with_value_count = sizeof(with_value) / sizeof(with_value[0]);
-	struct options options = {.sessions_max = OPTIONS_SESSIONS_DEFAULT};
+	struct options options = {.sessions_max = OPTIONS_SESSIONS_DEFAULT, .frame_bytes = OPTIONS_FRAME_DEFAULT_BYTES};
 
 	for (int i = 1; i < argc; i++) {
 		const char *value = NULL;

@@ -18,6 +18,7 @@ enum {
 	OPTIONS_SESSIONS_MAX = 1 << 26,
 	OPTIONS_SESSIONS_DEFAULT = 1 << 18,
 	OPTIONS_IDLE_SLEEP_MAX_US = 1000,
+	OPTIONS_FRAME_DEFAULT_BYTES = 1792,
 };
 
 struct options {
@@ -25,6 +26,7 @@ struct options {
 	const char *steer_object; /* NULL: looked for where the build and the installation put it */
 	uint32_t sessions_max;	  /* per shard, power of two */
 	uint32_t idle_sleep_us;	  /* 0: pure polling */
+	uint32_t frame_bytes;	  /* the longest frame, from the Ethernet header on, that a buffer must hold */
 	bool help, version;
 	const char *eal_arguments[OPTIONS_EAL_COUNT_MAX]; /* without argv[0] */
 	uint32_t eal_count;

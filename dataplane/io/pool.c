@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataplane/io/pool.h"
 
+#include <unistd.h>
+
 #include <rte_eal.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_pool_ops.h>
@@ -8,15 +10,21 @@
 
 #include "dataplane/nat/packet.h"
 
-enum { POOL_PRIVATE_BYTES = RTE_ALIGN_CEIL(sizeof(struct packet), RTE_CACHE_LINE_SIZE) };
+enum {
+	POOL_PRIVATE_BYTES = RTE_ALIGN_CEIL(sizeof(struct packet), RTE_CACHE_LINE_SIZE),
+	/* What the kernel keeps free before a frame in an AF_XDP port's buffer (XDP_PACKET_HEADROOM), beside DPDK's own. */
+	POOL_XDP_HEADROOM_BYTES = 256,
+};
 
-struct rte_mempool *pool_create(uint32_t count)
+struct rte_mempool *pool_create(uint32_t count, uint32_t frame_bytes)
 {
+	const uint32_t room_bytes =
+		RTE_PKTMBUF_HEADROOM + POOL_XDP_HEADROOM_BYTES + RTE_ALIGN_CEIL(frame_bytes, RTE_CACHE_LINE_SIZE);
 	struct rte_pktmbuf_pool_private settings = {
-		.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE,
+		.mbuf_data_room_size = (uint16_t)room_bytes,
 		.mbuf_priv_size = POOL_PRIVATE_BYTES,
 	};
-	const unsigned element_bytes = sizeof(struct rte_mbuf) + POOL_PRIVATE_BYTES + RTE_MBUF_DEFAULT_BUF_SIZE;
+	const unsigned element_bytes = sizeof(struct rte_mbuf) + POOL_PRIVATE_BYTES + room_bytes;
 	/* Where a device's addresses are the process's own, they are as contiguous, and no gaps are needed at pages. */
 	const unsigned flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
 	struct rte_mempool *pool = rte_mempool_create_empty(
@@ -35,6 +43,14 @@ struct rte_mempool *pool_create(uint32_t count)
 	}
 	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
 	return pool;
+}
+
+uint32_t pool_af_xdp_frame_max_bytes(const struct rte_mempool *pool)
+{
+	const uint32_t before_bytes = pool->header_size + (uint32_t)sizeof(struct rte_mbuf) + POOL_PRIVATE_BYTES +
+				      RTE_PKTMBUF_HEADROOM + POOL_XDP_HEADROOM_BYTES;
+
+	return (uint32_t)getpagesize() - before_bytes - pool->trailer_size;
 }
 
 struct pool_bounds {

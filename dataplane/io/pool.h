@@ -20,8 +20,11 @@ struct rte_mempool;
 
 enum { POOL_CACHE_COUNT = 512 }; /* of each lcore */
 
-/* NULL: no memory; rte_errno says why. Freed by rte_mempool_free(). */
-struct rte_mempool *pool_create(uint32_t count);
+/* For frames of up to `frame_bytes`. NULL: no memory; rte_errno says why. Freed by rte_mempool_free(). */
+struct rte_mempool *pool_create(uint32_t count, uint32_t frame_bytes);
+
+/* The longest frame that an AF_XDP port can take into such a buffer, which the kernel wants within a page. */
+uint32_t pool_af_xdp_frame_max_bytes(const struct rte_mempool *pool);
 
 /* Do all buffers lie in count · size bytes of one piece, as the AF_XDP driver takes for granted? */
 bool pool_is_dense(struct rte_mempool *pool);

@@ -125,6 +125,7 @@ static bool port_configure(struct port *port, unsigned port_index, struct rte_me
 {
 	struct rte_eth_conf config = {};
 	struct rte_eth_dev_info info;
+	const uint32_t room_bytes = rte_pktmbuf_data_room_size(pool) - (uint32_t)RTE_PKTMBUF_HEADROOM;
 	uint16_t rx_count = RING_SIZE, tx_count = RING_SIZE;
 	int socket = rte_eth_dev_socket_id(port->id);
 	int error = rte_eth_dev_info_get(port->id, &info);
@@ -146,8 +147,7 @@ static bool port_configure(struct port *port, unsigned port_index, struct rte_me
 	/* A device of its own accepts what fits a buffer; with a kernel interface under it, the MTU is the kernel's. */
 	if (port->if_index == 0)
 		config.rxmode.mtu =
-			RTE_MIN(RTE_MIN((uint32_t)RTE_MBUF_DEFAULT_DATAROOM, info.max_rx_pktlen) - FRAME_OVERHEAD_BYTES,
-				info.max_mtu);
+			RTE_MIN(RTE_MIN(room_bytes, info.max_rx_pktlen) - FRAME_OVERHEAD_BYTES, info.max_mtu);
 	error = rte_eth_dev_configure(port->id, port->queue_count, port->queue_count, &config);
 	if (error == 0)
 		error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx_count, &tx_count);
@@ -167,13 +167,24 @@ static bool port_configure(struct port *port, unsigned port_index, struct rte_me
 	return true;
 }
 
-static struct rte_mempool *packets_create(const struct ports *ports, char *ret_text)
+/* What the AF_XDP driver and the kernel ask of the buffers. */
+static bool packets_suit_af_xdp(struct rte_mempool *pool, uint32_t frame_bytes, char *ret_text)
 {
+	if (frame_bytes > pool_af_xdp_frame_max_bytes(pool))
+		return refuse(ret_text, "an AF_XDP port takes frames of at most %u bytes: lower --frame-bytes (%u)",
+			pool_af_xdp_frame_max_bytes(pool), frame_bytes);
+	return pool_is_dense(pool) || refuse(ret_text, "the packet buffers do not fit one piece of memory: use larger "
+						       "hugepages, or --no-huge, and --iova-mode=va");
+}
+
+static struct rte_mempool *packets_create(const struct ports *ports, uint32_t frame_bytes, char *ret_text)
+{
+	const bool af_xdp = ports->ports[PORT_INSIDE].device.af_xdp || ports->ports[PORT_OUTSIDE].device.af_xdp;
 	unsigned queue_count = RTE_MAX(ports->ports[PORT_INSIDE].queue_count, ports->ports[PORT_OUTSIDE].queue_count);
 	unsigned more_shards = rte_lcore_count() > 2 ? rte_lcore_count() - 2 : 0;
 	unsigned count = RTE_MIN(
 		queue_count * POOL_PER_QUEUE_COUNT + more_shards * POOL_PER_SHARD_COUNT, (unsigned)POOL_COUNT_MAX);
-	struct rte_mempool *pool = pool_create(count);
+	struct rte_mempool *pool = pool_create(count, frame_bytes);
 
 	if (pool == NULL) {
 		refuse(ret_text,
@@ -181,18 +192,15 @@ static struct rte_mempool *packets_create(const struct ports *ports, char *ret_t
 			rte_strerror(rte_errno));
 		return NULL;
 	}
-	if ((ports->ports[PORT_INSIDE].device.af_xdp || ports->ports[PORT_OUTSIDE].device.af_xdp) &&
-		!pool_is_dense(pool)) {
+	if (af_xdp && !packets_suit_af_xdp(pool, frame_bytes, ret_text)) {
 		rte_mempool_free(pool);
-		refuse(ret_text, "the packet buffers do not fit one piece of memory: use larger hugepages, or "
-				 "--no-huge, and --iova-mode=va");
 		return NULL;
 	}
 	return pool;
 }
 
 bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT], const char *steer_object,
-	char ret_text[NAT_TEXT_SIZE_BYTES])
+	uint32_t frame_bytes, char ret_text[NAT_TEXT_SIZE_BYTES])
 {
 	struct ports opened = {};
 	bool done = true;
@@ -207,7 +215,7 @@ bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT]
 		       port_prepare(&opened.ports[i], i, steer_object, ret_text);
 	}
 	if (done) {
-		opened.pool = packets_create(&opened, ret_text);
+		opened.pool = packets_create(&opened, frame_bytes, ret_text);
 		done = opened.pool != NULL;
 	}
 	for (unsigned i = 0; done && i < PORT_COUNT; i++)

@@ -44,9 +44,12 @@ struct ports {
 	struct rte_mempool *pool;	       /* of the packets of both; NULL: not open */
 };
 
-/* All or none. `steer_object`: path of the XDP program. False: `ret_text` says which port, why, and what to do. */
+/*
+ * All or none. `steer_object`: path of the XDP program; `frame_bytes`: the longest frame that must fit. False: `ret_text`
+ * says which port, why, and what to do.
+ */
 bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT], const char *steer_object,
-	char ret_text[NAT_TEXT_SIZE_BYTES]);
+	uint32_t frame_bytes, char ret_text[NAT_TEXT_SIZE_BYTES]);
 
 bool ports_are_open(const struct ports *ports);
 

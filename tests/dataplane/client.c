@@ -4,8 +4,8 @@
  *
  *   connect                                     → the HELLO
  *   policy GENERATION INSIDE OUTSIDE DEVICE DEVICE FLAW   ("-" for none) → the ACK
- *   adjacency GENERATION INSIDE_MAC INSIDE_PEER_MAC OUTSIDE_MAC OUTSIDE_PEER_MAC → the ACK
- *                                               (a peer's "-": its MAC is not known)
+ *   adjacency GENERATION INSIDE_MAC INSIDE_PEER_MAC OUTSIDE_MAC OUTSIDE_PEER_MAC [MTU] → the ACK
+ *                                               (a peer's "-": its MAC is not known; MTU: outside, 1500)
  *   garbage KIND                                → what comes back, {"closed": true} as a rule
  *   receive                                     → the next message, or {"closed": true}
  *   counters, sessions, writable                → what the shared memory says
@@ -278,6 +278,8 @@ static void adjacency_send(struct client *client, char arguments[][ARGUMENT_SIZE
 	} block = {};
 	uint64_t generation = strtoull(arguments[1], NULL, 10);
 
+	const unsigned long mtu = strtoul(arguments[6], NULL, 10);
+
 	block.head.magic = ADJACENCY_MAGIC;
 	block.head.version = ADJACENCY_VERSION;
 	block.head.size_bytes = sizeof(block);
@@ -294,7 +296,7 @@ static void adjacency_send(struct client *client, char arguments[][ARGUMENT_SIZE
 			mac_parse(arguments[3 + 2 * i], block.next_hops[i].mac);
 		block.head.ports[i].up = 1;
 		block.head.ports[i].address = i == PORT_INSIDE ? 0x0A640001 : 0xC6336402; /* 198.51.100.2 */
-		block.head.ports[i].mtu_bytes = 1500 + 50 * (i == PORT_INSIDE);
+		block.head.ports[i].mtu_bytes = (uint32_t)((mtu != 0 ? mtu : 1500) + 50 * (i == PORT_INSIDE));
 		block.next_hops[i].port = i;
 		block.next_hops[i].address = i == PORT_INSIDE ? 0x0A640002 : 0xC6336401;
 		block.routes[i].port = i;

@@ -384,7 +384,7 @@ def sessions_live_through_crashes_and_restarts_of_the_process():
             else:
                 dataplane.terminate()
             inside, outside = Wire("inside1"), Wire("outside1")
-            dataplane, client = lab.forwarding(generation)
+            dataplane, client = lab.forwarding(generation=generation)
             check("1 sessions of an earlier process go on" in dataplane.log(), dataplane.log())
             answer = b"answer %d." % generation
             outside.send(ethernet(mac_bytes("outside1"), mac_bytes("outside0"),
@@ -453,6 +453,21 @@ def large_burst_is_accounted_for_to_the_last_packet():
             inside.send(from_worker(7001, bytes(1400), source_port=1024 + number % 500))
 
         settled(client, 5000)
+
+
+@test
+def large_frames_pass_where_the_buffers_are_made_for_them():
+    with Lab() as lab:
+        for interface in ("inside0", "inside1", "outside0", "outside1"):
+            run("ip", "link", "set", interface, "mtu", "3300")
+        dataplane, client = lab.forwarding("--frame-bytes", "3328", mtu=3250)
+        exchange(Wire("inside1"), Wire("outside1"), 7001, "203.0.113.10", b"jumbo" * 600)
+        settled(client, 2)
+        equal(dataplane.terminate(), 0, "exit code")
+        lab.dataplane("--frame-bytes", "3329")
+        ack = Client(lab.run_dir).policy(1)
+        equal(ack["status"], RPC_NO_PORT, "frames that no AF_XDP port can take")
+        check("at most 3328 bytes" in ack["text"], ack["text"])
 
 
 @test

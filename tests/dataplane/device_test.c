@@ -130,15 +130,16 @@ static bool parse(int count, const char *const words[], struct options *ret_opti
 static void own_options_are_taken_out_and_the_rest_is_left_to_eal(void **state)
 {
 	static const char *const words[] = {"x", "-l", "0,1", "--run-dir=/run/p", "--sessions", "2048", "--vdev",
-		"net_tap0", "--idle-sleep-us", "50", "--steer-object", "/s.o", "--no-huge"};
+		"net_tap0", "--idle-sleep-us", "50", "--steer-object", "/s.o", "--no-huge", "--frame-bytes=3328"};
 	struct options options;
 	char text[NAT_TEXT_SIZE_BYTES];
 
-	assert_true(parse(13, words, &options, text));
+	assert_true(parse(14, words, &options, text));
 	assert_string_equal(options.run_dir, "/run/p");
 	assert_string_equal(options.steer_object, "/s.o");
 	assert_int_equal(options.sessions_max, 2048);
 	assert_int_equal(options.idle_sleep_us, 50);
+	assert_int_equal(options.frame_bytes, 3328);
 	assert_int_equal(options.eal_count, 5);
 	assert_string_equal(options.eal_arguments[1], "0,1");
 	assert_true(options_eal_has(&options, "--no-huge"));
@@ -160,6 +161,8 @@ static void wrong_options_are_refused_with_a_sentence(void **state)
 		{"x", "--run-dir=d", "--sessions=-2048", NULL},
 		{"x", "--run-dir=d", "--sessions=2048k", NULL},
 		{"x", "--run-dir=d", "--idle-sleep-us=1001", NULL},
+		{"x", "--run-dir=d", "--frame-bytes=1791", NULL},
+		{"x", "--run-dir=d", "--frame-bytes=9217", NULL},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -19,7 +19,7 @@
 #include "dataplane/io/handover.h"
 #include "dataplane/io/pool.h"
 
-enum { COUNT = 2048, MORE = 66 };
+enum { COUNT = 2048, MORE = 66, FRAME_BYTES = 1792, JUMBO_FRAME_BYTES = 9216 };
 
 struct seen {
 	uintptr_t registered_end;
@@ -47,7 +47,7 @@ static struct seen look(struct rte_mempool *pool)
 
 static void no_buffer_lies_beyond_what_the_af_xdp_driver_registers(void **state)
 {
-	struct rte_mempool *pool = pool_create(COUNT);
+	struct rte_mempool *pool = pool_create(COUNT, FRAME_BYTES);
 	struct seen seen;
 
 	(void)state;
@@ -73,11 +73,12 @@ static void a_pool_with_a_buffer_to_a_page_is_not_taken_for_dense(void **state)
 
 static void every_buffer_has_room_for_a_descriptor_a_tunnel_and_a_frame(void **state)
 {
-	struct rte_mempool *pool = pool_create(COUNT);
+	struct rte_mempool *pool = pool_create(COUNT, JUMBO_FRAME_BYTES);
 	struct rte_mbuf *mbufs[COUNT];
 
 	(void)state;
 	assert_non_null(pool);
+	assert_true(rte_pktmbuf_data_room_size(pool) >= RTE_PKTMBUF_HEADROOM + JUMBO_FRAME_BYTES);
 	assert_int_equal(rte_pktmbuf_alloc_bulk(pool, mbufs, COUNT), 0);
 	assert_null(rte_pktmbuf_alloc(pool));
 	for (uint32_t i = 0; i < COUNT; i++) {
@@ -85,7 +86,7 @@ static void every_buffer_has_room_for_a_descriptor_a_tunnel_and_a_frame(void **s
 		assert_true(rte_pktmbuf_priv_size(pool) >= sizeof(struct packet));
 		assert_ptr_equal(burst_mbuf(burst_packet(mbufs[i])), mbufs[i]);
 		assert_true(rte_pktmbuf_headroom(mbufs[i]) >= PACKET_HEADROOM_MIN_BYTES);
-		assert_true(rte_pktmbuf_tailroom(mbufs[i]) >= PACKET_SPARE_BYTES);
+		assert_true(rte_pktmbuf_tailroom(mbufs[i]) >= JUMBO_FRAME_BYTES);
 	}
 	rte_pktmbuf_free_bulk(mbufs, COUNT);
 	rte_mempool_free(pool);
@@ -93,7 +94,7 @@ static void every_buffer_has_room_for_a_descriptor_a_tunnel_and_a_frame(void **s
 
 static void a_full_ring_takes_no_more_and_keeps_the_order(void **state)
 {
-	struct rte_mempool *pool = pool_create(COUNT);
+	struct rte_mempool *pool = pool_create(COUNT, FRAME_BYTES);
 	struct rte_mbuf *mbufs[HANDOVER_RING_COUNT + MORE], *taken[HANDOVER_RING_COUNT + MORE];
 	struct handover handover;
 	char text[NAT_TEXT_SIZE_BYTES];

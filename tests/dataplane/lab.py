@@ -105,9 +105,9 @@ class Client:
     def policy(self, generation, inside="inside0", outside="outside0", devices=("-", "-"), flaw="-"):
         return self("policy", generation, inside, outside, *devices, flaw)
 
-    def adjacency(self, generation, outside_peer=None):
+    def adjacency(self, generation, outside_peer=None, mtu=1500):
         return self("adjacency", generation, mac("inside0"), mac("inside1"), mac("outside0"),
-                    outside_peer or mac("outside1"))
+                    outside_peer or mac("outside1"), mtu)
 
 
 class Lab:
@@ -138,12 +138,13 @@ class Lab:
     def dataplane(self, *options, **more):
         return Dataplane(self.run_dir, *options, **more).ready()
 
-    def forwarding(self, generation=1):
+    def forwarding(self, *options, generation=1, mtu=1500):
         """A dataplane with everything in force."""
-        dataplane = self.dataplane()
+        dataplane = self.dataplane(*options)
         client = Client(self.run_dir)
-        equal(client.policy(generation)["status"], RPC_OK, "policy")
-        equal(client.adjacency(1)["status"], RPC_OK, "adjacency")
+        ack = client.policy(generation)
+        equal(ack["status"], RPC_OK, f"policy ({ack['text']})")
+        equal(client.adjacency(1, mtu=mtu)["status"], RPC_OK, "adjacency")
         return dataplane, client
 
 
