@@ -191,11 +191,11 @@ static bool forward_taken(struct forward *forward, const struct nat_view *view, 
 	return busy;
 }
 
-static void forward_idle(const struct forward *forward, uint32_t idle_loops)
+static void forward_idle(const struct forward *forward, uint64_t idle_ns)
 {
 	struct timespec pause = {.tv_nsec = (long)forward->idle_sleep_us * 1000};
 
-	if (forward->idle_sleep_us != 0 && idle_loops >= FORWARD_IDLE_LOOPS)
+	if (forward->idle_sleep_us != 0 && idle_ns >= FORWARD_IDLE_NS)
 		nanosleep(&pause, NULL);
 	else
 		rte_pause();
@@ -204,11 +204,12 @@ static void forward_idle(const struct forward *forward, uint32_t idle_loops)
 static int forward_run(void *argument)
 {
 	struct forward *forward = argument;
-	uint32_t idle_loops = 0;
+	uint64_t busy_ns;
 
 	/* Else the kernel adds its default of 50 µs to each sleep. */
 	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 	clock_start(&forward->clock);
+	busy_ns = clock_now_ns(&forward->clock);
 	view_enter(forward->view, forward->shard_index);
 	while (!__atomic_load_n(&forward->stop, __ATOMIC_RELAXED)) {
 		const struct nat_view view = view_read(forward->view);
@@ -224,12 +225,10 @@ static int forward_run(void *argument)
 		view_quiescent(forward->view, forward->shard_index);
 		forward->counters->loops++;
 		forward->counters->busy_loops += busy;
-		if (busy) {
-			idle_loops = 0;
-		} else {
-			idle_loops += idle_loops < FORWARD_IDLE_LOOPS;
-			forward_idle(forward, idle_loops);
-		}
+		if (busy)
+			busy_ns = now_ns;
+		else
+			forward_idle(forward, now_ns - busy_ns);
 	}
 	view_leave(forward->view, forward->shard_index);
 	return 0;

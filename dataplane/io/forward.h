@@ -7,8 +7,8 @@
  * transmit queue of its own uses that; where a port has fewer of them than there are shards, some share one, and take a
  * lock for each burst.
  *
- * With nothing to do for FORWARD_IDLE_LOOPS loops it sleeps `idle_sleep_us` per loop, if that is not 0: on a machine of
- * two cores the kernel's side of AF_XDP needs the time, at the price of that much latency for the first packet.
+ * With nothing to do for FORWARD_IDLE_NS it sleeps `idle_sleep_us` per loop, if that is not 0: on a machine of two cores
+ * the kernel's side of AF_XDP needs the time, at the price of at most that much latency for the first packet.
  *
  * Owner: main() before forward_start() and after forward_stop(), the shard's thread in between.
  */
@@ -26,7 +26,7 @@
 
 enum {
 	FORWARD_BURST = 32,
-	FORWARD_IDLE_LOOPS = 1000,
+	FORWARD_IDLE_NS = 1000000,
 	FORWARD_TX_TRIES = 3,
 	FORWARD_QUEUE_COUNT_MAX = PORT_COUNT * SHARD_COUNT_MAX,
 };

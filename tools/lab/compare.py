@@ -29,7 +29,7 @@ BLAST_PORT = 9
 BLAST_OUTER_PORT = 50001
 ECHO_PORT = 7
 ASK_COUNT, ASK_INTERVAL_US = 3000, 500
-# Far enough apart that a shard has gone to sleep before the next one comes (FORWARD_IDLE_LOOPS in forward.h).
+# Far enough apart that a shard has gone to sleep before the next one comes (FORWARD_IDLE_NS in forward.h).
 IDLE_ASK_COUNT, IDLE_ASK_INTERVAL_US = 1000, 5000
 IDLE_SECONDS = 3
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
