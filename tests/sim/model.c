@@ -435,6 +435,6 @@ struct tag model_tag(const struct model *model, unsigned vpc, uint32_t address)
 bool model_same_vpc(const struct model *model, const struct tag *tag, unsigned vpc)
 {
 	const struct model_vpc *of = &model->vpcs[vpc];
-	return (of->open || !of->listed) && tag->vpc == of->life &&
+	return (of->open || !of->listed || tag->worker == 0) && tag->vpc == of->life &&
 	       tag->workspace == model->workspaces[of->workspace].life;
 }

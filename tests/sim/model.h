@@ -132,7 +132,8 @@ bool model_owns(const struct model *model, uint32_t address, unsigned workspace)
 bool model_owns_life(const struct model *model, uint32_t address, uint64_t life);
 /*
  * Is it the same VPC, and one that is open to workers that it does not list? There a session that is older than the list
- * belongs to whoever has the address; the oracle tells the younger ones.
+ * belongs to whoever has the address; the oracle tells the younger ones. If the VPC is not open any more, what somebody
+ * sent whom it did not list may have become a listed worker's while it was; that, too, the oracle tells.
  */
 bool model_same_vpc(const struct model *model, const struct tag *tag, unsigned vpc);
 struct tag model_tag(const struct model *model, unsigned vpc, uint32_t address);

@@ -117,10 +117,12 @@ bool alive(const struct oracle *oracle, const struct entry *entry)
 }
 
 /* What the core has written of a session: the only way to see a choice that no packet shows. */
-static const struct session *record_of(const struct oracle *oracle, const struct entry *entry)
+static const struct session *record_of(const struct oracle *oracle, struct entry *entry)
 {
-	for (uint32_t i = 0; i < oracle->config.sessions_max; i++) {
-		const struct session *record = &oracle->config.records[i];
+	for (uint32_t i = 0; i < oracle->config.sessions_max; i++, entry->record++) {
+		if (entry->record >= oracle->config.sessions_max)
+			entry->record = 0;
+		const struct session *record = &oracle->config.records[entry->record];
 		if (record->state != SESSION_FREE && record->inside_address == entry->inside &&
 			record->inside_port == entry->inside_port && record->remote_address == entry->remote &&
 			record->remote_port == entry->remote_port &&

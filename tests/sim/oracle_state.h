@@ -28,6 +28,7 @@ struct entry {
 	uint32_t vni, inside, remote, egress_address, vtep;
 	uint16_t inside_port, remote_port, egress_port;
 	uint8_t protocol, state;
+	uint32_t record; /* where the core had it the last time */
 	bool doubtful;
 	bool hairpin;		 /* its remote is an egress IP of this gateway */
 	bool tallied;		 /* made while its worker or its remote had a limit */
