@@ -9,16 +9,20 @@
 #include "dataplane/nat/snapshot.h"
 
 /*
- * One kind of identity at a time: a scratch hash of the present owners, by
- * (owner slot, number, id), then a pass that finds the snapshot's records in
- * it, then a pass that gives free slots to the rest. The scratch holds slot
- * + 1.
+ * One kind of identity at a time: a pass that finds the snapshot's records
+ * among the present owners, then a pass that gives free slots to the rest.
+ * Mostly the records stand in the order of their slots, so the slot behind the
+ * last one that was found is looked at first; what is not there is looked up in
+ * a scratch hash by (owner slot, number, id), which is made only then. The
+ * scratch holds slot + 1.
  */
 struct kind {
 	struct identity *slots;
 	char (*ids)[ID_SIZE_BYTES]; /* NULL: the kind has no id of its own */
 	uint32_t slot_count;
 	uint32_t free_hint; /* no free slot below this one */
+	uint32_t guess;	    /* where the next record's slot probably is */
+	bool hashed;
 	uint32_t *scratch;
 	uint32_t scratch_mask;
 	uint8_t *kept; /* per slot: the snapshot has it */
@@ -93,8 +97,15 @@ static void kind_begin(struct kind *kind, void *scratch)
 	kind->scratch_mask = scratch_slot_count(kind->slot_count) - 1;
 	kind->kept = (uint8_t *)scratch + ((size_t)kind->scratch_mask + 1) * sizeof(uint32_t);
 	kind->free_hint = 0;
-	memset(kind->scratch, 0, ((size_t)kind->scratch_mask + 1) * sizeof(uint32_t));
+	kind->guess = 0;
+	kind->hashed = false;
 	memset(kind->kept, 0, kind->slot_count);
+}
+
+static void kind_hash(struct kind *kind)
+{
+	kind->hashed = true;
+	memset(kind->scratch, 0, ((size_t)kind->scratch_mask + 1) * sizeof(uint32_t));
 	for (uint32_t slot = 0; slot < kind->slot_count; slot++) {
 		const struct identity *identity = &kind->slots[slot];
 		if (identity->born == IDENTITY_UNBORN || identity->born == 0)
@@ -106,18 +117,33 @@ static void kind_begin(struct kind *kind, void *scratch)
 	}
 }
 
-/* The slot of the same object in the policy before, or UINT32_MAX. */
-static uint32_t kind_find(const struct kind *kind, const struct wanted *wanted)
+static bool slot_is(const struct kind *kind, uint32_t slot, const struct wanted *wanted)
 {
+	const struct identity *identity = &kind->slots[slot];
+	return identity->born != IDENTITY_UNBORN && identity->born != 0 && identity->owner_slot == wanted->owner_slot &&
+	       identity->number == wanted->number && identity->ports == wanted->ports &&
+	       (wanted->id == NULL || strncmp(kind->ids[slot], wanted->id, ID_SIZE_BYTES) == 0);
+}
+
+/* Named the same, the slot's owner is the same only if neither it nor its owner is another one of that name. */
+static uint32_t kind_keep(struct kind *kind, uint32_t slot, const struct wanted *wanted)
+{
+	kind->guess = slot + 1;
+	return !wanted->owner_is_new && kind->slots[slot].incarnation == wanted->incarnation ? slot : UINT32_MAX;
+}
+
+/* The slot of the same object in the policy before, or UINT32_MAX. */
+static uint32_t kind_find(struct kind *kind, const struct wanted *wanted)
+{
+	if (kind->guess < kind->slot_count && slot_is(kind, kind->guess, wanted))
+		return kind_keep(kind, kind->guess, wanted);
+	if (!kind->hashed)
+		kind_hash(kind);
 	uint64_t at = id_hash(wanted->id, wanted->owner_slot, wanted->number);
 	for (; kind->scratch[at & kind->scratch_mask] != 0; at++) {
 		const uint32_t slot = kind->scratch[at & kind->scratch_mask] - 1;
-		const struct identity *identity = &kind->slots[slot];
-		if (identity->owner_slot == wanted->owner_slot && identity->number == wanted->number &&
-			identity->ports == wanted->ports &&
-			(wanted->id == NULL || strncmp(kind->ids[slot], wanted->id, ID_SIZE_BYTES) == 0))
-			return !wanted->owner_is_new && identity->incarnation == wanted->incarnation ? slot
-												     : UINT32_MAX;
+		if (slot_is(kind, slot, wanted))
+			return kind_keep(kind, slot, wanted);
 	}
 	return UINT32_MAX;
 }
