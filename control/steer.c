@@ -155,39 +155,101 @@ static int (*comparison(size_t key_size_bytes))(const void *, const void *)
 	return key_size_bytes == sizeof(__be32) ? compare_4 : compare_8;
 }
 
-static int set_add(int map_fd, const struct key_set *wanted)
+/* One by one where the kernel takes no batch, and where a batch ends early: each key that fits is in then. */
+static int keys_add(int map_fd, const struct key_set *keys, uint8_t *values)
 {
-	const uint8_t present = 1;
-
-	for (size_t i = 0; i < wanted->count; i++)
-		if (bpf_map_update_elem(
-			    map_fd, (const char *)wanted->keys + i * wanted->key_size_bytes, &present, BPF_ANY) != 0)
-			return -errno;
-	return 0;
-}
-
-/* Deletes what is not wanted. `max_count` bounds the keys of the map. */
-static int set_trim(int map_fd, const struct key_set *wanted, size_t max_count)
-{
-	size_t size = wanted->key_size_bytes, gone_count = 0;
-	char *gone = malloc(max_count * size);
-	char key[sizeof(struct vtep_prefix_key)], next[sizeof(struct vtep_prefix_key)];
-	void *previous = NULL;
+	uint32_t count = (uint32_t)keys->count;
 	int error = 0;
 
-	if (!gone)
-		return -ENOMEM;
-	while (gone_count < max_count && bpf_map_get_next_key(map_fd, previous, next) == 0) {
-		memcpy(key, next, size);
-		previous = key;
-		if (wanted->count == 0 ||
-			!bsearch(key, wanted->keys, wanted->count, size, comparison(wanted->key_size_bytes)))
-			memcpy(gone + gone_count++ * size, key, size);
-	}
-	for (size_t i = 0; i < gone_count; i++)
-		if (bpf_map_delete_elem(map_fd, gone + i * size) != 0 && errno != ENOENT)
+	memset(values, 1, keys->count);
+	if (count > 1 && bpf_map_update_batch(map_fd, keys->keys, values, &count, NULL) == 0)
+		return 0;
+	for (size_t i = 0; i < keys->count; i++) {
+		if (bpf_map_update_elem(map_fd, (const char *)keys->keys + i * keys->key_size_bytes, values, BPF_ANY) !=
+			0)
 			error = -errno;
-	free(gone);
+	}
+	return error;
+}
+
+static int keys_delete(int map_fd, const struct key_set *keys)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < keys->count; i++) {
+		if (bpf_map_delete_elem(map_fd, (const char *)keys->keys + i * keys->key_size_bytes) != 0 &&
+			errno != ENOENT)
+			error = -errno;
+	}
+	return error;
+}
+
+/* What the map holds. `keys` and `values` have room for `max_count` and one. */
+static size_t keys_read(int map_fd, size_t key_size_bytes, size_t max_count, char *keys, uint8_t *values)
+{
+	char key[sizeof(struct vtep_prefix_key)], token[sizeof(struct vtep_prefix_key)];
+	uint32_t batch_count = (uint32_t)max_count + 1;
+	const void *previous = NULL;
+	size_t count = 0;
+
+	/* All of a hash at once; the end is told as an error. */
+	if (key_size_bytes == sizeof(__be32) &&
+		(bpf_map_lookup_batch(map_fd, NULL, token, keys, values, &batch_count, NULL) == 0 || errno == ENOENT))
+		return batch_count;
+	for (; count < max_count && bpf_map_get_next_key(map_fd, previous, key) == 0; count++) {
+		memcpy(keys + count * key_size_bytes, key, key_size_bytes);
+		previous = keys + count * key_size_bytes;
+	}
+	return count;
+}
+
+/* The keys of sorted `a` that are not in sorted `b`. */
+static void keys_without(const struct key_set *a, const struct key_set *b, char *ret_keys, size_t *ret_count)
+{
+	size_t size = a->key_size_bytes, count = 0, at = 0;
+
+	for (size_t i = 0; i < a->count; i++) {
+		const char *key = (const char *)a->keys + i * size;
+		int order = 1;
+
+		while (at < b->count && (order = memcmp((const char *)b->keys + at * size, key, size)) < 0)
+			at++;
+		if (at == b->count || order != 0)
+			memcpy(ret_keys + count++ * size, key, size);
+	}
+	*ret_count = count;
+}
+
+/*
+ * Makes the map hold what is wanted: only what differs is written, since a gateway has 20,000 of them and one changes.
+ * Additions first, so that what stays is never away; those that a map too full for old and new together refuses are
+ * added again after the deletions. `max_count` bounds the keys of the map.
+ */
+static int set_apply(int map_fd, const struct key_set *wanted, size_t max_count)
+{
+	size_t size = wanted->key_size_bytes;
+	char *have_keys = malloc((max_count + 1) * size), *missing_keys = malloc((wanted->count + 1) * size),
+	     *gone_keys = malloc((max_count + 1) * size);
+	uint8_t *values = malloc(max_count + wanted->count + 1);
+	struct key_set have = {have_keys, 0, size}, missing = {missing_keys, 0, size}, gone = {gone_keys, 0, size};
+	int error = -ENOMEM, delete_error;
+
+	if (have_keys && missing_keys && gone_keys && values) {
+		have.count = keys_read(map_fd, size, max_count, have_keys, values);
+		qsort(have_keys, have.count, size, comparison(size));
+		keys_without(wanted, &have, missing_keys, &missing.count);
+		keys_without(&have, wanted, gone_keys, &gone.count);
+		error = keys_add(map_fd, &missing, values);
+		delete_error = keys_delete(map_fd, &gone);
+		if (error != 0 && gone.count != 0)
+			error = keys_add(map_fd, &missing, values);
+		if (error == 0)
+			error = delete_error;
+	}
+	free(have_keys);
+	free(missing_keys);
+	free(gone_keys);
+	free(values);
 	return error;
 }
 
@@ -211,10 +273,7 @@ static struct vtep_prefix_key prefix_key_of(const struct model_cidr *cidr)
 	};
 }
 
-/*
- * Additions before deletions, so that what stays is never away. The role comes last when it opens the port, and first
- * when it closes it.
- */
+/* The role comes last when it opens the port, and first when it closes it. */
 static int maps_fill(const struct steer_maps *maps, const struct steer_desired *desired,
 	struct vtep_prefix_key *prefixes, __be32 *egress_ips_be)
 {
@@ -234,19 +293,10 @@ static int maps_fill(const struct steer_maps *maps, const struct steer_desired *
 
 	if (config.role == STEER_ROLE_NONE)
 		error = config_set(maps->fds[MAP_CONFIG], &config);
-	/* A map too full for old and new together refuses some here; they are added again after the deletions. */
-	if (error == 0) {
-		(void)set_add(maps->fds[MAP_VTEPS], &vteps);
-		(void)set_add(maps->fds[MAP_EGRESS_IPS], &egress_ips);
-	}
 	if (error == 0)
-		error = set_trim(maps->fds[MAP_VTEPS], &vteps, BPF_VTEP_PREFIX_COUNT_MAX);
+		error = set_apply(maps->fds[MAP_VTEPS], &vteps, BPF_VTEP_PREFIX_COUNT_MAX);
 	if (error == 0)
-		error = set_trim(maps->fds[MAP_EGRESS_IPS], &egress_ips, BPF_EGRESS_IP_COUNT_MAX);
-	if (error == 0)
-		error = set_add(maps->fds[MAP_VTEPS], &vteps);
-	if (error == 0)
-		error = set_add(maps->fds[MAP_EGRESS_IPS], &egress_ips);
+		error = set_apply(maps->fds[MAP_EGRESS_IPS], &egress_ips, BPF_EGRESS_IP_COUNT_MAX);
 	if (error == 0)
 		error = config_set(maps->fds[MAP_CONFIG], &config);
 	return error;
