@@ -50,6 +50,8 @@ void counters_view_close(struct counters_view *view)
 void counters_view_total(const struct counters_view *view, struct counters_total *ret_total)
 {
 	memset(ret_total, 0, sizeof(*ret_total));
+	if (view->counters != NULL)
+		memcpy(ret_total->missed, view->counters->port_missed, sizeof(ret_total->missed));
 	for (uint32_t i = 0; i < view->shard_count; i++) {
 		const struct counters_shard *shard = &view->counters->shards[i];
 

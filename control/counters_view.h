@@ -31,6 +31,7 @@ struct counters_total {
 	SHARD_COUNTERS(COUNTERS_TOTAL_FIELD)
 #undef COUNTERS_TOTAL_FIELD
 	struct counters_port ports[PORT_COUNT];
+	uint64_t missed[PORT_COUNT];
 	uint64_t drops[PORT_COUNT][DROP_REASON_COUNT];
 };
 

@@ -164,6 +164,14 @@ static void write_ports(const struct counters_total *total, struct metrics_text 
 			metrics_sample(text, families[i].name, labels, value);
 		}
 	}
+	metrics_family(text, "postern_port_missed_packets_total", "counter",
+		"Packets that the port's driver lost before the dataplane saw them.");
+	for (unsigned port = 0; port < PORT_COUNT; port++) {
+		char labels[LABELS_SIZE_BYTES];
+
+		snprintf(labels, sizeof(labels), "port=\"%s\"", port_names[port]);
+		metrics_sample(text, "postern_port_missed_packets_total", labels, total->missed[port]);
+	}
 }
 
 static void write_drops(const struct counters_total *total, struct metrics_text *text)

@@ -335,6 +335,8 @@ static void ports_watch(struct dataplane *dataplane)
 {
 	char text[NAT_TEXT_SIZE_BYTES];
 
+	for (unsigned i = 0; i < PORT_COUNT; i++)
+		dataplane->counters.counters->port_missed[i] = ports_missed(&dataplane->ports, i);
 	if (!ports_lost(&dataplane->ports, text))
 		return;
 	say("%s: ending, so that the service manager starts a new process on the new interface", text);

@@ -18,7 +18,7 @@
 #include "dataplane/contract/policy.h"
 
 #define COUNTERS_MAGIC 0x434e5452u /* "CNTR" */
-#define COUNTERS_VERSION 2u
+#define COUNTERS_VERSION 3u
 
 /* X(name, "help"): of a shard as a whole. Gauges are marked. */
 #define SHARD_COUNTERS(X)                                                                                              \
@@ -101,6 +101,8 @@ struct counters {
 	uint32_t port_count;   /* ports open */
 	uint32_t reserved;
 	char port_device[PORT_COUNT][INTERFACE_NAME_SIZE_BYTES]; /* DPDK driver, e.g. "net_af_xdp" */
+	uint64_t
+		port_missed[PORT_COUNT]; /* lost before a shard saw them, by the driver's account; read once a second */
 	struct counters_workspace_name names[WORKSPACE_COUNT_MAX];
 	struct counters_shard shards[]; /* shard_count of them, page-aligned */
 } __attribute__((aligned(4096)));

@@ -266,6 +266,16 @@ bool ports_lost(const struct ports *ports, char ret_text[NAT_TEXT_SIZE_BYTES])
 	return false;
 }
 
+uint64_t ports_missed(const struct ports *ports, unsigned port_index)
+{
+	const struct port *port = &ports->ports[port_index];
+	struct rte_eth_stats stats;
+
+	if (!port->open || rte_eth_stats_get(port->id, &stats) != 0)
+		return 0;
+	return stats.imissed + stats.rx_nombuf;
+}
+
 void ports_close(struct ports *ports)
 {
 	for (unsigned i = 0; i < PORT_COUNT; i++)

@@ -59,6 +59,9 @@ bool ports_match(const struct ports *ports, const struct policy_port wanted[PORT
 /* True: a port has lost its interface or program, `ret_text` says which. Call about once a second. */
 bool ports_lost(const struct ports *ports, char ret_text[NAT_TEXT_SIZE_BYTES]);
 
+/* Packets that came in by the port and that its driver had no room for, since it was opened. */
+uint64_t ports_missed(const struct ports *ports, unsigned port_index);
+
 /* No shard may run any more. */
 void ports_close(struct ports *ports);
 

@@ -356,13 +356,14 @@ static void counters_print(const struct counters *counters)
 	printf("{\"magic\": %u, \"version\": %u, \"size_bytes\": %llu, \"shard_count\": %u, \"process_id\": %u, "
 	       "\"policy_generation\": %llu, \"adjacency_generation\": %llu, \"policy_swaps\": %llu, "
 	       "\"policy_refusals\": %llu, \"sessions_max\": %llu, \"port_count\": %u, \"devices\": [\"%s\", \"%s\"], "
-	       "\"heartbeat_ns\": %llu, \"names\": [\"%s\", \"%s\"]",
+	       "\"heartbeat_ns\": %llu, \"names\": [\"%s\", \"%s\"], \"missed\": [%llu, %llu]",
 		counters->magic, counters->version, (unsigned long long)counters->size_bytes, counters->shard_count,
 		counters->process_id, (unsigned long long)counters->policy_generation,
 		(unsigned long long)counters->adjacency_generation, (unsigned long long)counters->policy_swaps,
 		(unsigned long long)counters->policy_refusals, (unsigned long long)counters->sessions_max,
 		counters->port_count, counters->port_device[0], counters->port_device[1],
-		(unsigned long long)counters->heartbeat_monotonic_ns, counters->names[0].id, counters->names[1].id);
+		(unsigned long long)counters->heartbeat_monotonic_ns, counters->names[0].id, counters->names[1].id,
+		(unsigned long long)counters->port_missed[0], (unsigned long long)counters->port_missed[1]);
 #define SHARD_COUNTER_PRINT(name, help) printf(", \"" #name "\": %llu", (unsigned long long)counters->shards[0].name);
 	SHARD_COUNTERS(SHARD_COUNTER_PRINT)
 #undef SHARD_COUNTER_PRINT

@@ -456,6 +456,25 @@ def large_burst_is_accounted_for_to_the_last_packet():
 
 
 @test
+def what_the_driver_loses_is_counted():
+    """A process that does not run leaves its receive ring full."""
+    count = 4000
+    with Lab() as lab:
+        dataplane, client = lab.forwarding()
+        dataplane.process.send_signal(signal.SIGSTOP)
+        inside = Wire("inside1")
+        for number in range(count):
+            inside.send(from_worker(7001, b"lost", source_port=1024 + number % 100))
+        dataplane.process.send_signal(signal.SIGCONT)
+
+        def seen():
+            counters = client("counters")
+            return counters["inside"]["rx"] + counters["missed"][0] == count and counters
+        counters = wait_for(seen, f"{count} packets are received or missed ({client('counters')['missed']})")
+        check(counters["missed"][0] > 0, f"missed {counters['missed']}")
+
+
+@test
 def large_frames_pass_where_the_buffers_are_made_for_them():
     with Lab() as lab:
         for interface in ("inside0", "inside1", "outside0", "outside1"):
