@@ -12,6 +12,7 @@
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/health.h"
+#include "control/privileges.h"
 #include "control/rib.h"
 #include "control/steer.h"
 #include "control/version.h"
@@ -376,6 +377,14 @@ static json_t *worker_host_json(const struct daemon *daemon)
 		daemon->apply.classifier_done);
 }
 
+static json_t *privileges_json(void)
+{
+	char text[PRIVILEGES_TEXT_SIZE_BYTES];
+
+	privileges_describe(text);
+	return json_pack("{s:i, s:s}", "uid", (int)geteuid(), "capabilities", text);
+}
+
 json_t *api_status_json(struct daemon *daemon)
 {
 	struct health health;
@@ -406,6 +415,7 @@ json_t *api_status_json(struct daemon *daemon)
 		json_object_set_new(json, "top_drops", top_drops_json(daemon));
 	}
 	json_object_set_new(json, "worker_host", worker_host_json(daemon));
+	json_object_set_new(json, "privileges", privileges_json());
 	if (daemon->listeners.metrics_port != 0)
 		json_object_set_new(json, "metrics",
 			json_sprintf("%s://%s:%u/metrics", daemon->listeners.metrics_with_tls ? "https" : "http",

@@ -25,6 +25,7 @@
 #include "control/mapping_control.h"
 #include "control/notify.h"
 #include "control/plan.h"
+#include "control/privileges.h"
 #include "control/registrations.h"
 #include "control/rib.h"
 #include "control/scalar.h"
@@ -583,6 +584,30 @@ static enum status daemon_remember_registrations(struct daemon *daemon, struct p
 
 static enum status daemon_start(struct daemon *daemon, struct problems *problems)
 {
+/*
+ * Root's part is done: the run directory is there, its socket has its group. From here on, before anything is read that
+ * somebody else wrote: the network (CAP_NET_ADMIN), the classifier's programs, which the kernel verifies with CAP_PERFMON
+ * alone since they compare pointers (CAP_BPF, CAP_PERFMON), and low ports. CAP_SYS_ADMIN is what the kernel wants of
+ * whoever opens BPF objects by their number, which is how the steering program's maps are found, and mounts the bpffs.
+ */
+static enum status daemon_give_up_privileges(struct daemon *daemon, struct problems *problems)
+{
+	static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_NET_BIND_SERVICE};
+	enum { KEPT_COUNT = sizeof(kept) / sizeof(kept[0]) };
+	char text[PRIVILEGES_TEXT_SIZE_BYTES];
+
+	if (!privileges_keep(kept, KEPT_COUNT, text)) {
+		problems_add(problems, "%s", text);
+		return STATUS_SYSTEM;
+	}
+	if (privileges_lack(kept, KEPT_COUNT, text))
+		log_warning(
+			&daemon->log, "started without %s: what takes that will fail: start posternd as root", text);
+	privileges_describe(text);
+	log_info(&daemon->log, "running as uid %d with the capabilities %s and no others", (int)geteuid(), text);
+	return STATUS_OK;
+}
+
 	enum status status = daemon_resolve_paths(daemon, problems);
 
 	/* At start alone: whoever may change the configuration must not change who signs it. */
@@ -602,6 +627,8 @@ static enum status daemon_start(struct daemon *daemon, struct problems *problems
 	status = listeners_open(daemon, problems);
 	if (status != STATUS_OK)
 		return status;
+	if (status == STATUS_OK)
+		status = daemon_give_up_privileges(daemon, problems);
 	if (watch_open(daemon->base, daemon->config_path, daemon_changed, daemon, &daemon->watch,
 		    &daemon->watch_problems) != STATUS_OK)
 		log_problems(&daemon->log, LOG_LEVEL_ERROR, &daemon->watch_problems);

@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <grp.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -138,6 +139,34 @@ static void connection_close(struct http_connection *connection)
 		evconnlistener_enable(server->listener);
 }
 
+/*
+ * Clients that ask for much and take nothing would hold as much memory as they like: the oldest give way to `newest`.
+ * What they held lies between what others hold, so that free() alone would not give it back to the system.
+ */
+static void server_limit_answers(struct http_server *server, const struct http_connection *newest)
+{
+	for (bool closed = false;; closed = true) {
+		struct http_connection *oldest = NULL;
+		size_t held_bytes = 0;
+
+		for (unsigned i = 0; i < HTTP_SERVER_CONNECTION_COUNT_MAX; i++) {
+			struct http_connection *connection = &server->connections[i];
+
+			if (connection->phase != HTTP_ANSWERING || connection == newest)
+				continue;
+			held_bytes += evbuffer_get_length(bufferevent_get_output(connection->stream));
+			if (oldest == NULL || connection->number < oldest->number)
+				oldest = connection;
+		}
+		if (held_bytes <= HTTP_SERVER_ANSWERS_MAX_BYTES) {
+			if (closed)
+				malloc_trim(0);
+			return;
+		}
+		connection_close(oldest);
+	}
+}
+
 static void connection_answer(struct http_connection *connection, const struct http_answer *answer)
 {
 	struct evbuffer *output;
@@ -161,6 +190,7 @@ static void connection_answer(struct http_connection *connection, const struct h
 	connection->phase = HTTP_ANSWERING;
 	event_add(connection->deadline, &answer_timeout);
 	bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
+	server_limit_answers(connection->server, connection);
 }
 
 void http_exchange_answer(struct http_exchange *exchange, const struct http_answer *answer)
@@ -325,11 +355,10 @@ static struct http_connection *server_find_free(struct http_server *server)
 	return NULL;
 }
 
-/* Who is waited for, and holds nothing of the handlers'. */
+/* Who is waited for. Whom a handler serves has been let in, and is answered within the handler's time. */
 static bool connection_may_give_way(const struct http_connection *connection)
 {
-	return connection->phase == HTTP_READING || connection->phase == HTTP_ANSWERING ||
-	       connection->phase == HTTP_LINGERING;
+	return connection->phase != HTTP_FREE && connection->phase != HTTP_SERVING;
 }
 
 /* Of those before `newest` that may give way, the one that came first; NULL: none may. */
@@ -532,16 +561,20 @@ enum status http_server_listen_tcp(
 	return status == STATUS_OK ? server_listen(server, socket, problems) : status;
 }
 
-/* Where the host has such a group: its members may use the socket, too. Without the right to give it away it stays ours. */
-static void socket_give_to_group(const char *path)
+/* Where the host has such a group its members may use the socket, too. Else it stays its owner's, and is said so. */
+static void socket_give_to_group(const struct log *log, const char *path)
 {
 	const struct group *group = getgrnam(HTTP_SERVER_UNIX_GROUP);
 
-	if (group != NULL)
-		(void)!lchown(path, (uid_t)-1, group->gr_gid);
+	if (group == NULL)
+		log_info(log, "there is no group %s: %s is for its owner alone (`systemd-sysusers` makes the group)",
+			HTTP_SERVER_UNIX_GROUP, path);
+	else if (lchown(path, (uid_t)-1, group->gr_gid) != 0)
+		log_warning(log, "%s can not be given to the group %s, it is for its owner alone: %s", path,
+			HTTP_SERVER_UNIX_GROUP, strerror(errno));
 }
 
-static enum status bind_unix(const char *path, int *ret_socket, struct problems *problems)
+static enum status bind_unix(const struct log *log, const char *path, int *ret_socket, struct problems *problems)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd;
@@ -563,7 +596,7 @@ static enum status bind_unix(const char *path, int *ret_socket, struct problems 
 			close(fd);
 		return STATUS_SYSTEM;
 	}
-	socket_give_to_group(path);
+	socket_give_to_group(log, path);
 	*ret_socket = fd;
 	return STATUS_OK;
 }
@@ -571,7 +604,7 @@ static enum status bind_unix(const char *path, int *ret_socket, struct problems 
 enum status http_server_listen_unix(struct http_server *server, const char *path, struct problems *problems)
 {
 	int socket;
-	enum status status = bind_unix(path, &socket, problems);
+	enum status status = bind_unix(server->options.log, path, &socket, problems);
 
 	if (status == STATUS_OK)
 		status = server_listen(server, socket, problems);

@@ -5,7 +5,9 @@
  * One request per connection. Limits: 8 KiB of headers; a body as large as the handler of its head allows;
  * HTTP_SERVER_CONNECTION_COUNT_MAX connections, and when all are taken, the one that has been at its request, or at
  * taking its answer, for longest gives way to the next client; 5 s for the whole request however slowly it trickles in,
- * TLS handshake and all; 30 s to take the answer, then closed. How long a handler takes to answer is its own affair.
+ * TLS handshake and all; 30 s to take the answer, then closed; answers that wait to be taken hold at most
+ * HTTP_SERVER_ANSWERS_MAX_BYTES together and one more, else the oldest give way. How long a handler takes to answer is
+ * its own affair.
  * Owner: the daemon. Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_HTTP_SERVER_H
@@ -29,6 +31,7 @@ enum {
 	HTTP_SERVER_HEADER_MAX_BYTES = 8 * 1024,
 	HTTP_SERVER_REQUEST_TIMEOUT_S = 5,
 	HTTP_SERVER_ANSWER_TIMEOUT_S = 30,
+	HTTP_SERVER_ANSWERS_MAX_BYTES = 64 * 1024 * 1024,
 };
 
 struct http_answer {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/daemon.h"
+#include "control/privileges.h"
 #include "control/version.h"
 
 struct arguments {
@@ -60,7 +61,13 @@ static int check_config(const struct arguments *arguments)
 
 	if (arguments->options.config_key_path != NULL) {
 		nothing.api.check = config_signature_check;
+	char text[PRIVILEGES_TEXT_SIZE_BYTES];
 		nothing.api.check_context = &key;
+	/* With the eyes of the daemon: what only root can read by ignoring modes, it can not. */
+	if (!privileges_keep(NULL, 0, text)) {
+		fprintf(stderr, "posternd: %s\n", text);
+		return EXIT_CODE_FAILED;
+	}
 		status = config_key_load(arguments->options.config_key_path, &key, &problems);
 	}
 	if (status == STATUS_OK)

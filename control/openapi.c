@@ -104,7 +104,9 @@ static const struct {
 		"{\"type\":\"object\",\"required\":[\"state\",\"reasons\",\"ready\",\"version\",\"config\"],"
 		"\"properties\":{\"state\":{\"enum\":[\"ok\",\"degraded\"]},\"reasons\":{\"type\":\"array\","
 		"\"items\":{\"type\":\"string\"}},\"ready\":{\"type\":\"boolean\"},\"version\":{\"type\":\"string\"},"
-		"\"config\":{\"type\":\"object\"}}}"},
+		"\"config\":{\"type\":\"object\"},\"privileges\":{\"type\":\"object\",\"required\":[\"uid\","
+		"\"capabilities\"],"
+		"\"properties\":{\"uid\":{\"type\":\"integer\"},\"capabilities\":{\"type\":\"string\"}}}}}"},
 	{"Workspaces", "{\"type\":\"object\",\"required\":[\"workspaces\"],\"properties\":{\"workspaces\":{"
 		       "\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"id\",\"configured\","
 		       "\"egress_ips\"],\"properties\":{\"id\":{\"type\":\"string\"},\"configured\":{\"type\":"

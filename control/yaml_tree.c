@@ -94,7 +94,11 @@ enum status yaml_tree_read_file(
 	enum status status;
 
 	if (fd < 0) {
-		problems_add(problems, "%s: can not be opened: %s", path, strerror(errno));
+		problems_add(problems, "%s: can not be opened: %s%s", path, strerror(errno),
+			errno == EACCES
+				? ": its mode and owner, and those of its directories, must let posternd's user "
+				  "read it, root too"
+				: "");
 		return STATUS_SYSTEM;
 	}
 	status = read_open_file(fd, path, size_max_bytes, ret_bytes, ret_size_bytes, problems);

@@ -7,6 +7,7 @@
  * packet is received at all, and until the policy is in force every packet is dropped (P3).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #include <rte_lcore.h>
 
 #include "control/notify.h"
+#include "control/privileges.h"
 #include "dataplane/io/clock.h"
 #include "dataplane/io/eal.h"
 #include "dataplane/io/forward.h"
@@ -96,6 +98,61 @@ static void steer_object_find(char ret_path[PATH_MAX])
 			return;
 	}
 	snprintf(ret_path, PATH_MAX, "%s", POSTERN_STEER_OBJECT_INSTALLED);
+}
+
+/*
+ * DPDK opens the program when the ports are opened, by its name. By then modes count for us, too, and the way to it may
+ * be closed to everybody but its user, such as a home directory: so it is opened now, and named by its descriptor.
+ */
+static void steer_object_hold(struct dataplane *dataplane)
+{
+	const char *given = dataplane->options.steer_object;
+	int fd;
+
+	if (given != NULL)
+		snprintf(dataplane->steer_object, sizeof(dataplane->steer_object), "%s", given);
+	else
+		steer_object_find(dataplane->steer_object);
+	fd = open(dataplane->steer_object, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		snprintf(dataplane->steer_object, sizeof(dataplane->steer_object), "/proc/self/fd/%d", fd);
+}
+
+/* ---- privileges ---- */
+
+/*
+ * CAP_NET_ADMIN, CAP_NET_RAW: interfaces and AF_XDP sockets. CAP_IPC_LOCK: their memory, and huge pages. CAP_BPF,
+ * CAP_PERFMON: the steering program, which the kernel verifies with both alone (it copies parts of pointers).
+ */
+static const cap_value_t capabilities_needed[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_BPF, CAP_PERFMON};
+
+/* Before EAL makes threads, and before anything in the run directory is touched. False: `ret_text` says why. */
+static bool privileges_reduce(const struct options *options, char *ret_text)
+{
+	enum { NEEDED_COUNT = sizeof(capabilities_needed) / sizeof(capabilities_needed[0]) };
+	cap_value_t kept[NEEDED_COUNT + OPTIONS_CAPABILITY_COUNT_MAX];
+	char text[PRIVILEGES_TEXT_SIZE_BYTES];
+
+	memcpy(kept, capabilities_needed, sizeof(capabilities_needed));
+	for (uint32_t i = 0; i < options->kept_capability_count; i++) {
+		if (privileges_parse(options->kept_capabilities[i], &kept[NEEDED_COUNT + i]))
+			continue;
+		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "--keep-capability: “%.40s” is no capability",
+			options->kept_capabilities[i]);
+		return false;
+	}
+	if (privileges_lack(kept, NEEDED_COUNT + options->kept_capability_count, text)) {
+		snprintf(ret_text, NAT_TEXT_SIZE_BYTES,
+			"no permission (%.64s missing): start it as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, "
+			"CAP_PERFMON and CAP_IPC_LOCK",
+			text);
+		return false;
+	}
+	if (!privileges_keep(kept, NEEDED_COUNT + options->kept_capability_count, text)) {
+		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "%.190s", text);
+		return false;
+	}
+	return true;
 }
 
 /* ---- shards ---- */
@@ -182,14 +239,19 @@ static void shards_stop(struct dataplane *dataplane)
 
 static enum rpc_status ports_apply(struct dataplane *dataplane, const struct policy_snapshot *snapshot, char *ret_text)
 {
+	const struct ports_host host = {
+		.run_dir = dataplane->options.run_dir,
+		.steer_object = dataplane->steer_object,
+		.frame_bytes = dataplane->options.frame_bytes,
+	};
+
 	if (ports_are_open(&dataplane->ports)) {
 		if (ports_match(&dataplane->ports, snapshot->ports))
 			return RPC_OK;
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "ports changed: restart postern-dataplane to take them");
 		return RPC_NO_PORT;
 	}
-	if (!ports_open(&dataplane->ports, snapshot->ports, dataplane->steer_object, dataplane->options.frame_bytes,
-		    ret_text))
+	if (!ports_open(&dataplane->ports, snapshot->ports, &host, ret_text))
 		return RPC_NO_PORT;
 	shards_run(dataplane);
 	say("ports open: %s (%s) and %s (%s)", dataplane->ports.ports[PORT_INSIDE].device.name,
@@ -425,10 +487,6 @@ static bool dataplane_open(struct dataplane *dataplane, char *ret_text)
 			"one core is not enough: give the control thread and the shard one each, such as -l 0,1");
 		return false;
 	}
-	if (options->steer_object != NULL)
-		snprintf(dataplane->steer_object, sizeof(dataplane->steer_object), "%s", options->steer_object);
-	else
-		steer_object_find(dataplane->steer_object);
 	if (!view_open(&dataplane->view)) {
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "out of memory");
 		return false;
@@ -460,7 +518,7 @@ static void dataplane_close(struct dataplane *dataplane)
 
 static int dataplane_run(struct dataplane *dataplane)
 {
-	char text[NAT_TEXT_SIZE_BYTES] = "";
+	char text[NAT_TEXT_SIZE_BYTES] = "", held[PRIVILEGES_TEXT_SIZE_BYTES];
 	enum eal_result eal;
 
 	dataplane->signal_fd = signals_open();
@@ -468,8 +526,10 @@ static int dataplane_run(struct dataplane *dataplane)
 		say("no descriptor for signals: %s", strerror(errno));
 		return EXIT_FAILED;
 	}
-	/* The lock first: nothing of a live predecessor may be touched. */
-	if (!eal_privileged(text) || !server_open(&dataplane->server, dataplane->options.run_dir, text)) {
+	steer_object_hold(dataplane);
+	/* Then the lock: nothing of a live predecessor may be touched. */
+	if (!privileges_reduce(&dataplane->options, text) ||
+		!server_open(&dataplane->server, dataplane->options.run_dir, text)) {
 		say("%s", text);
 		return EXIT_FAILED;
 	}
@@ -485,6 +545,8 @@ static int dataplane_run(struct dataplane *dataplane)
 		server_close(&dataplane->server);
 		return EXIT_FAILED;
 	}
+	privileges_describe(held);
+	say("running with the capabilities %.300s and no others", held);
 	say("ready on %s, waiting for a policy", dataplane->server.address.sun_path);
 	notify_send("READY=1");
 	control_loop(dataplane);

@@ -225,6 +225,7 @@ void show_status(const json_t *status, FILE *stream)
 {
 	const json_t *sessions = json_object_get(status, "sessions"), *host = json_object_get(status, "worker_host");
 	const json_t *config = json_object_get(status, "config"), *workspaces = json_object_get(status, "workspaces");
+	const json_t *privileges = json_object_get(status, "privileges");
 	bool ok = strcmp(text_of(status, "state"), "ok") == 0;
 	char uptime[32];
 
@@ -235,6 +236,9 @@ void show_status(const json_t *status, FILE *stream)
 		(long long)count_of(status, "pid"), table_duration(real_of(status, "uptime_seconds"), uptime));
 	fprintf(stream, "config     %s   %s   in use: %s\n", text_of(config, "path"),
 		truth_of(config, "valid") ? "valid" : "NOT VALID", source_text(config));
+	if (privileges != NULL)
+		fprintf(stream, "may        %s   uid %lld\n", text_of(privileges, "capabilities"),
+			(long long)count_of(privileges, "uid"));
 	show_dataplane(status, stream);
 	show_announce(status, stream);
 	show_mapping_counts(status, stream);

@@ -3,13 +3,10 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -24,34 +21,6 @@ enum {
 	HUGEPAGES_MIN_MIB = 192,
 	EAL_ADDED_COUNT_MAX = 16,
 };
-
-bool eal_privileged(char ret_text[NAT_TEXT_SIZE_BYTES])
-{
-	static const struct {
-		unsigned bit;
-		const char *name;
-	} needed[] = {{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_NET_RAW, "CAP_NET_RAW"}, {CAP_IPC_LOCK, "CAP_IPC_LOCK"},
-		{CAP_BPF, "CAP_BPF"}, {CAP_PERFMON, "CAP_PERFMON"}};
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {};
-	uint64_t effective;
-
-	if (syscall(SYS_capget, &header, data) != 0)
-		return true;
-	effective = (uint64_t)data[1].effective << 32 | data[0].effective;
-	if (effective & 1ull << CAP_SYS_ADMIN)
-		effective |= 1ull << CAP_BPF | 1ull << CAP_PERFMON;
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		if (effective & 1ull << needed[i].bit)
-			continue;
-		snprintf(ret_text, NAT_TEXT_SIZE_BYTES,
-			"no permission (%s is missing): start it as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, "
-			"CAP_PERFMON and CAP_IPC_LOCK",
-			needed[i].name);
-		return false;
-	}
-	return true;
-}
 
 /* Free huge pages of all sizes together. */
 static uint64_t hugepages_free_mib(void)

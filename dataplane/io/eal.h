@@ -7,14 +7,9 @@
 #ifndef POSTERN_IO_EAL_H
 #define POSTERN_IO_EAL_H
 
-#include <stdbool.h>
-
 #include "dataplane/io/options.h"
 
 enum eal_result { EAL_OK, EAL_FAILED, EAL_USAGE };
-
-/* False: what postern-dataplane may not do, and how to start it, is in `ret_text`. Looks before anything is touched. */
-bool eal_privileged(char ret_text[NAT_TEXT_SIZE_BYTES]);
 
 /*
  * On success `ret_text` is empty, or holds one sentence of warning. The calling thread is the control thread from here

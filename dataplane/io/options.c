@@ -18,6 +18,8 @@ static const char help_text[] =
 	"                       pure polling; 20 to 50 suits a small machine)\n"
 	"  --frame-bytes N      the longest frame to take, tunnel and Ethernet header included, 1792 to 9216\n"
 	"                       (default 1792; an AF_XDP port takes at most 3328)\n"
+	"  --keep-capability C  besides the usual ones, such as CAP_SYS_RAWIO for a driver that wants it; again for "
+	"more\n"
 	"  --version, --help\n"
 	"\n"
 	"All other options go to DPDK's EAL, such as -l 2,3 (the first core is the control thread's,\n"
@@ -59,6 +61,15 @@ static bool options_set(struct options *options, const char *name, const char *v
 		options->steer_object = value;
 		return true;
 	}
+	if (strcmp(name, "--keep-capability") == 0) {
+		if (options->kept_capability_count < OPTIONS_CAPABILITY_COUNT_MAX) {
+			options->kept_capabilities[options->kept_capability_count++] = value;
+			return true;
+		}
+		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "more than %d times --keep-capability",
+			OPTIONS_CAPABILITY_COUNT_MAX);
+		return false;
+	}
 	if (strcmp(name, "--idle-sleep-us") == 0) {
 		if (number_parse(value, 0, OPTIONS_IDLE_SLEEP_MAX_US, &options->idle_sleep_us))
 			return true;
@@ -84,7 +95,7 @@ static bool options_set(struct options *options, const char *name, const char *v
 bool options_parse(int argc, char *argv[], struct options *ret_options, char ret_text[NAT_TEXT_SIZE_BYTES])
 {
 	static const char *const with_value[] = {
-		"--run-dir", "--steer-object", "--sessions", "--idle-sleep-us", "--frame-bytes"};
+		"--run-dir", "--steer-object", "--sessions", "--idle-sleep-us", "--frame-bytes", "--keep-capability"};
 	const size_t with_value_count = sizeof(with_value) / sizeof(with_value[0]);
 	struct options options = {.sessions_max = OPTIONS_SESSIONS_DEFAULT, .frame_bytes = OPTIONS_FRAME_DEFAULT_BYTES};
 

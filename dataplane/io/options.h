@@ -19,6 +19,7 @@ enum {
 	OPTIONS_SESSIONS_DEFAULT = 1 << 18,
 	OPTIONS_IDLE_SLEEP_MAX_US = 1000,
 	OPTIONS_FRAME_DEFAULT_BYTES = 1792,
+	OPTIONS_CAPABILITY_COUNT_MAX = 8,
 };
 
 struct options {
@@ -27,6 +28,8 @@ struct options {
 	uint32_t sessions_max;	  /* per shard, power of two */
 	uint32_t idle_sleep_us;	  /* 0: pure polling */
 	uint32_t frame_bytes;	  /* the longest frame, from the Ethernet header on, that a buffer must hold */
+	const char *kept_capabilities[OPTIONS_CAPABILITY_COUNT_MAX]; /* besides the usual ones */
+	uint32_t kept_capability_count;
 	bool help, version;
 	const char *eal_arguments[OPTIONS_EAL_COUNT_MAX]; /* without argv[0] */
 	uint32_t eal_count;

@@ -68,9 +68,9 @@ static bool port_lock(struct port *port, char *ret_text)
 }
 
 /* Everything that can be known before DPDK is asked, with a better sentence than DPDK's. */
-static bool port_prepare(struct port *port, unsigned port_index, const char *steer_object, char *ret_text)
+static bool port_prepare(struct port *port, unsigned port_index, const struct ports_host *host, char *ret_text)
 {
-	const char *interface = port->device.interface;
+	const char *interface = port->device.interface, *steer_object = host->steer_object;
 
 	port->lock_fd = -1;
 	if (!port->device.interface_required)
@@ -87,7 +87,7 @@ static bool port_prepare(struct port *port, unsigned port_index, const char *ste
 		return refuse(ret_text,
 			"the steering program %.100s can not be read (%s): build it, or give --steer-object",
 			steer_object, strerror(errno));
-	return xdp_leftover_remove(interface, port->if_index, ret_text);
+	return xdp_leftover_remove(host->run_dir, interface, port->if_index, ret_text);
 }
 
 static bool port_attach(struct port *port, unsigned port_index, char *ret_text)
@@ -167,6 +167,12 @@ static bool port_configure(struct port *port, unsigned port_index, struct rte_me
 	return true;
 }
 
+/* Noted at once: whoever is killed after this leaves the program to its successor. */
+static bool port_note_program(const struct port *port, const struct ports_host *host, char *ret_text)
+{
+	return port->xdp_program_id == 0 || xdp_leftover_note(host->run_dir, port->xdp_program_id, ret_text);
+}
+
 /* What the AF_XDP driver and the kernel ask of the buffers. */
 static bool packets_suit_af_xdp(struct rte_mempool *pool, uint32_t frame_bytes, char *ret_text)
 {
@@ -199,8 +205,8 @@ static struct rte_mempool *packets_create(const struct ports *ports, uint32_t fr
 	return pool;
 }
 
-bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT], const char *steer_object,
-	uint32_t frame_bytes, char ret_text[NAT_TEXT_SIZE_BYTES])
+bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT], const struct ports_host *host,
+	char ret_text[NAT_TEXT_SIZE_BYTES])
 {
 	struct ports opened = {};
 	bool done = true;
@@ -211,16 +217,17 @@ bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT]
 		opened.ports[i].lock_fd = -1;
 	for (unsigned i = 0; done && i < PORT_COUNT; i++) {
 		opened.ports[i].queue_count = (uint16_t)(wanted[i].queue_count == 0 ? 1 : wanted[i].queue_count);
-		done = device_parse(&wanted[i], i, steer_object, &opened.ports[i].device, ret_text) &&
-		       port_prepare(&opened.ports[i], i, steer_object, ret_text);
+		done = device_parse(&wanted[i], i, host->steer_object, &opened.ports[i].device, ret_text) &&
+		       port_prepare(&opened.ports[i], i, host, ret_text);
 	}
 	if (done) {
-		opened.pool = packets_create(&opened, frame_bytes, ret_text);
+		opened.pool = packets_create(&opened, host->frame_bytes, ret_text);
 		done = opened.pool != NULL;
 	}
 	for (unsigned i = 0; done && i < PORT_COUNT; i++)
 		done = port_attach(&opened.ports[i], i, ret_text) &&
-		       port_configure(&opened.ports[i], i, opened.pool, ret_text);
+		       port_configure(&opened.ports[i], i, opened.pool, ret_text) &&
+		       port_note_program(&opened.ports[i], host, ret_text);
 	if (!done) {
 		ports_close(&opened);
 		return false;

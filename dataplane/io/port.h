@@ -38,18 +38,22 @@ struct port {
 	struct port_send_lock send_locks[SHARD_COUNT_MAX]; /* by transmit queue */
 };
 
+/* What the ports need besides what the policy says. */
+struct ports_host {
+	const char *run_dir;
+	const char *steer_object; /* path of the XDP program */
+	uint32_t frame_bytes;	  /* the longest frame that must fit */
+};
+
 struct ports {
 	struct port ports[PORT_COUNT];
 	struct policy_port wanted[PORT_COUNT]; /* as in the policy that opened them */
 	struct rte_mempool *pool;	       /* of the packets of both; NULL: not open */
 };
 
-/*
- * All or none. `steer_object`: path of the XDP program; `frame_bytes`: the longest frame that must fit. False: `ret_text`
- * says which port, why, and what to do.
- */
-bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT], const char *steer_object,
-	uint32_t frame_bytes, char ret_text[NAT_TEXT_SIZE_BYTES]);
+/* All or none. False: `ret_text` says which port, why, and what to do. */
+bool ports_open(struct ports *ports, const struct policy_port wanted[PORT_COUNT], const struct ports_host *host,
+	char ret_text[NAT_TEXT_SIZE_BYTES]);
 
 bool ports_are_open(const struct ports *ports);
 

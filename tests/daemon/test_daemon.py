@@ -140,11 +140,110 @@ def beyond_256_clients_that_do_not_take_their_answer_the_oldest_gives_way(lab):
         client.close()
 
 
+def resident_mib(pid):
+    with open("/proc/%d/status" % pid, encoding="utf-8") as lines:
+        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def answers_that_nobody_takes_hold_no_more_than_64_mib(lab):
+    lab.write(GOOD + "".join(
+        "  - { id: tenant-%d, vpcs: [ { id: main, vni: %d, cidrs: [10.0.0.0/16] } ], "
+        "egress: { ips: [198.18.%d.%d] } }\n" % (number, 8000 + number, number // 200, number % 200 + 1)
+        for number in range(3000)))
+    daemon = lab.daemon()
+    size_mib = len(lab.cli("config", "show").stdout) / 1024 / 1024
+    before_mib, slow = resident_mib(daemon.pid), []
+    for _ in range(int(160 / size_mib)):
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(10)
+        client.connect(lab.run_dir + "/posternd.sock")
+        client.sendall(b"GET /v1/config?sources=1 HTTP/1.1\r\n\r\n")
+        assert client.recv(9) == b"HTTP/1.1 "
+        slow.append(client)
+    grown_mib = resident_mib(daemon.pid) - before_mib
+    assert grown_mib < 64 + 32, "160 MiB were asked for, %d MiB more are held" % grown_mib
+    # The last one gets all of its own, the first one has lost it.
+    assert b"tenant-2999" in b"".join(iter(lambda: slow[-1].recv(1 << 20), b""))
+    assert b"tenant-2999" not in b"".join(iter(lambda: slow[0].recv(1 << 20), b""))
+    for client in slow:
+        client.close()
+
+
 def the_api_socket_is_for_owner_and_group(lab):
     lab.daemon()
     mode = os.stat(lab.run_dir + "/posternd.sock").st_mode
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o660, oct(mode)
     assert stat.S_IMODE(os.stat(lab.run_dir + "/state").st_mode) == 0o700
+
+
+def with_groups(lab, text):
+    """posternd on a host whose /etc/group is this text."""
+    groups = lab.directory + "/group"
+    with open(groups, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    process = lab.start("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/group && exec "$@"', groups, POSTERND,
+                        "--run-dir", lab.run_dir, "--config", lab.config)
+    wait_for("posternd to answer", lambda: lab.cli("status").returncode == 5 or not process.running())
+    return process
+
+
+def the_api_socket_is_the_groups_where_there_is_one_and_else_that_is_said(lab):
+    process = with_groups(lab, "root:x:0:\npostern:x:4242:\n")
+    about = os.stat(lab.run_dir + "/posternd.sock")
+    assert (about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)) == (0, 4242, 0o660), about
+    assert "group postern" not in process.text()
+    assert process.stop() == 0
+    process = with_groups(lab, "root:x:0:\n")
+    about = os.stat(lab.run_dir + "/posternd.sock")
+    assert (about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)) == (0, 0, 0o660), about
+    assert "there is no group postern" in process.text()
+
+
+def threads_privileges(pid):
+    """What each thread may do: {"CapEff": "000…", …, "NoNewPrivs": "1"}."""
+    found = []
+    for thread in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, thread), encoding="utf-8") as lines:
+            pairs = dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+        found.append({key: pairs[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")})
+    return found
+
+
+def capabilities(*numbers):
+    """Held, and nothing else: those of <linux/capability.h>."""
+    held = "%016x" % sum(1 << number for number in numbers)
+    return {"CapInh": "0" * 16, "CapPrm": held, "CapEff": held, "CapBnd": held, "CapAmb": "0" * 16, "NoNewPrivs": "1"}
+
+
+NET_BIND_SERVICE, NET_ADMIN, NET_RAW, IPC_LOCK, SYS_ADMIN, PERFMON, BPF = 10, 12, 13, 14, 21, 38, 39
+
+
+def what_root_may_is_given_up_but_for_five_capabilities(lab):
+    daemon = lab.daemon()
+    assert threads_privileges(daemon.pid) == [capabilities(NET_BIND_SERVICE, NET_ADMIN, SYS_ADMIN, PERFMON, BPF)]
+    held = "CAP_NET_BIND_SERVICE CAP_NET_ADMIN CAP_SYS_ADMIN CAP_PERFMON CAP_BPF"
+    assert lab.status()["privileges"] == {"uid": 0, "capabilities": held}, lab.status()["privileges"]
+    assert "may        " + held in lab.cli("status").stdout
+    assert "with the capabilities " + held in daemon.text()
+
+
+def a_capability_that_is_missing_at_the_start_is_told(lab):
+    process = lab.start("setpriv", "--bounding-set=-bpf,-setpcap", POSTERND, "--run-dir", lab.run_dir, "--config",
+                        lab.config)
+    wait_for("posternd to answer", lambda: lab.cli("status").returncode == 5 or not process.running())
+    assert "started without CAP_BPF: " in process.text(), process.text()
+    assert "CAP_BPF" not in lab.status()["privileges"]["capabilities"]
+
+
+def a_file_that_only_root_could_read_is_refused_by_check_and_daemon_alike(lab):
+    os.chown(lab.config, 4242, -1)
+    os.chmod(lab.config, 0o600)
+    done = run(POSTERND, "--config", lab.config, "--check")
+    assert done.returncode == 4 and "Permission denied" in done.stderr and "mode and owner" in done.stderr, done
+    lab.daemon()
+    assert "Permission denied" in lab.cli("status").stdout
+    lab.write(GOOD)
+    wait_for("the readable one", lambda: lab.status()["config"]["valid"])
 
 
 def a_second_daemon_in_the_same_run_directory_refuses(lab):
@@ -236,6 +335,17 @@ def the_policy_comes_in_force_and_becomes_the_last_good(lab):
     assert [port["driver"] for port in status["ports"]] == ["net_af_xdp"] * 2, status["ports"]
 
 
+def no_thread_of_the_dataplane_may_more_than_it_needs(lab):
+    dataplane = lab.dataplane()
+    lab.daemon()
+    wait_for("the policy", lab.in_force)
+    threads = threads_privileges(dataplane.pid)
+    assert len(threads) >= 2, threads
+    wanted = capabilities(NET_ADMIN, NET_RAW, IPC_LOCK, PERFMON, BPF)
+    assert all(thread == wanted for thread in threads), threads
+    assert "with the capabilities CAP_NET_ADMIN CAP_NET_RAW" in dataplane.text()
+
+
 def a_restarted_daemon_goes_on_with_greater_generations(lab):
     daemon = lab.daemon()
     dataplane = lab.dataplane()
@@ -276,13 +386,18 @@ ALONE = [
     what_is_missing_is_named_and_status_exits_5, every_command_answers_in_json, metrics_pass_promtool,
     http_refuses_what_it_does_not_serve, a_client_that_trickles_is_ended_after_5_s,
     beyond_256_connections_the_oldest_idle_one_gives_way,
-    beyond_256_clients_that_do_not_take_their_answer_the_oldest_gives_way, the_api_socket_is_for_owner_and_group,
+    beyond_256_clients_that_do_not_take_their_answer_the_oldest_gives_way,
+    answers_that_nobody_takes_hold_no_more_than_64_mib, the_api_socket_is_for_owner_and_group,
+    the_api_socket_is_the_groups_where_there_is_one_and_else_that_is_said,
+    what_root_may_is_given_up_but_for_five_capabilities, a_capability_that_is_missing_at_the_start_is_told,
+    a_file_that_only_root_could_read_is_refused_by_check_and_daemon_alike,
     a_second_daemon_in_the_same_run_directory_refuses, a_metrics_port_in_use_is_told_and_taken_when_it_is_free,
     termination_is_clean, after_a_kill_the_next_one_starts, the_service_manager_is_told,
     malformed_peers_do_not_harm_it,
 ]
 WITH_DATAPLANE = [
-    the_policy_comes_in_force_and_becomes_the_last_good, a_restarted_daemon_goes_on_with_greater_generations,
+    the_policy_comes_in_force_and_becomes_the_last_good, no_thread_of_the_dataplane_may_more_than_it_needs,
+    a_restarted_daemon_goes_on_with_greater_generations,
     a_restarted_dataplane_gets_everything_again, a_dataplane_that_hangs_is_told,
 ]
 

@@ -221,7 +221,7 @@ def foreign_xdp_program_is_left_alone():
         run("ip", "link", "set", "dev", "inside0", "xdp", "obj", Paths.foreign_object, "sec", "xdp")
         ack = client.policy(1)
         equal(ack["status"], RPC_NO_PORT, "status")
-        check("somebody_else" in ack["text"], ack["text"])
+        check("that this dataplane has not put there" in ack["text"], ack["text"])
         run("ip", "link", "set", "dev", "inside0", "xdp", "off")
         equal(client.policy(2)["status"], RPC_OK, "when it is gone")
 
@@ -304,7 +304,7 @@ def missing_privilege_is_one_sentence():
             ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--", Paths.dataplane, "--run-dir",
              lab.run_dir], capture_output=True, text=True, check=False)
         equal(result.returncode, 1, "exit code")
-        check("CAP_NET_ADMIN is missing" in result.stderr and result.stderr.count("\n") == 1, result.stderr)
+        check("CAP_NET_ADMIN missing" in result.stderr and result.stderr.count("\n") == 1, result.stderr)
 
 
 @test

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 PROGRAMS = {os.path.basename(path): os.path.abspath(path) for path in sys.argv[1:3]}
 UNITS = sys.argv[3:]
 SERVICES = [path for path in UNITS if path.endswith(".service")]
@@ -73,6 +74,25 @@ def programs_know_the_options_that_units_give_them():
         assert options and all(option in told for option in options), f"{path}: {options} are not all in --help"
         done = run(program, *words[1:], "--version")
         assert done.returncode == 0, f"{path}: {words[1:]}: {done.stdout}"
+
+
+def capabilities_in(path, array):
+    """Those of a C array in a source."""
+    source = read(os.path.join(ROOT, path))
+    return set(re.findall(r"CAP_[A-Z_]+", re.search(array + r"\[\] = \{([^}]*)\}", source).group(1)))
+
+
+@test
+def units_bound_what_the_programs_keep():
+    """posternd also gives its socket to the group, before it gives up the right to."""
+    wanted = {
+        "posternd.service": capabilities_in("control/daemon.c", "kept") | {"CAP_CHOWN"},
+        "postern-dataplane.service": capabilities_in("dataplane/main.c", "capabilities_needed"),
+    }
+    for path in SERVICES:
+        bounded = set(re.search(r"^CapabilityBoundingSet=(.*)$", read(path), re.MULTILINE).group(1).split())
+        name = os.path.basename(path)
+        assert bounded == wanted[name], f"{name}: {sorted(bounded)}, the program keeps {sorted(wanted[name])}"
 
 
 @test
