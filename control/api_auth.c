@@ -46,6 +46,8 @@ static bool identify_token(struct daemon *daemon, const char *authorization, str
 
 	if (api == NULL || api->jwks[0] == '\0')
 		why = "tokens are not taken here: api.jwt.jwks is not set";
+	else if (!listeners_trust(daemon, TRUST_TOKEN_KEYS))
+		why = "tokens are not taken now: the file of their keys can not be used (api.jwt.jwks)";
 	else if (token != NULL) {
 		const struct jwt_expectation expectation = {
 			.keys = &daemon->listeners.token_keys,
@@ -73,6 +75,12 @@ static bool identify_certificate(struct daemon *daemon, const struct ssl_st *ses
 	const struct model_api *api = api_of(daemon);
 	const char *name;
 
+	if (session != NULL && !listeners_trust(daemon, TRUST_CLIENT_CA)) {
+		snprintf(ret_why, API_AUTH_WHY_SIZE_BYTES,
+			"client certificates are not taken now: the file of their authorities can not be used "
+			"(api.client_ca)");
+		return false;
+	}
 	if (session == NULL || api == NULL || !tls_client_roles(session, api, &caller->roles, &name)) {
 		snprintf(ret_why, API_AUTH_WHY_SIZE_BYTES,
 			"who asks is not known: show a client certificate with a name on api.clients, or a bearer "

@@ -33,6 +33,50 @@ static bool metrics_session(void *context, struct ssl_st **ret_session)
 	return !endpoint->daemon->listeners.metrics_with_tls || https_session(context, ret_session);
 }
 
+/* Keeps since when it has been so, and says what that means: a key that was taken off the file may be a stolen one. */
+static void note_stale(
+	struct daemon *daemon, enum listeners_trust trust, bool stale, bool has_another, const char *file)
+{
+	static const char *const names[TRUST_COUNT] = {
+		[TRUST_CLIENT_CA] = "client certificates", [TRUST_TOKEN_KEYS] = "tokens"};
+	struct listeners *listeners = &daemon->listeners;
+
+	if (!stale) {
+		listeners->stale_since_ns[trust] = 0;
+		return;
+	}
+	if (listeners->stale_since_ns[trust] == 0)
+		listeners->stale_since_ns[trust] = daemon_monotonic_ns();
+	if (!has_another)
+		problems_add(&listeners->problems, "%s: can not be used: %s are refused until it can: mend it", file,
+			names[trust]);
+	else if (listeners_trust(daemon, trust))
+		problems_add(&listeners->problems,
+			"%s: has changed and can not be used: %s are judged by the one before, until api.trust_grace "
+			"is "
+			"over: mend it",
+			file, names[trust]);
+	else
+		problems_add(&listeners->problems,
+			"%s: has not been usable for longer than api.trust_grace: %s are refused until it is: mend it",
+			file, names[trust]);
+}
+
+double listeners_stale_s(const struct daemon *daemon, enum listeners_trust trust)
+{
+	uint64_t since_ns = daemon->listeners.stale_since_ns[trust];
+
+	return since_ns != 0 ? (double)(daemon_monotonic_ns() - since_ns) / 1e9 : 0;
+}
+
+bool listeners_trust(const struct daemon *daemon, enum listeners_trust trust)
+{
+	const struct revision *desired = daemon->config.desired;
+
+	return daemon->listeners.stale_since_ns[trust] == 0 ||
+	       (desired != NULL && listeners_stale_s(daemon, trust) < desired->model->api.trust_grace_s);
+}
+
 static void refresh_tls(struct daemon *daemon, const struct model_api *api)
 {
 	struct listeners *listeners = &daemon->listeners;
@@ -41,6 +85,8 @@ static void refresh_tls(struct daemon *daemon, const struct model_api *api)
 	if (tls_refresh(listeners->tls, api, &changed, &listeners->problems) == STATUS_OK && changed &&
 		api->certificate[0] != '\0')
 		log_info(&daemon->log, "certificate loaded file=%s", api->certificate);
+	note_stale(daemon, TRUST_CLIENT_CA, tls_client_ca_is_stale(listeners->tls),
+		tls_expiry_unix_s(listeners->tls) > 0, api->client_ca);
 }
 
 /* Another content has another stamp; 0: the file is not there. */
@@ -62,13 +108,19 @@ static void refresh_token_keys(struct daemon *daemon, const struct model_api *ap
 	if (api->jwks[0] == '\0') {
 		listeners->token_keys.count = 0;
 		listeners->token_keys_path[0] = '\0';
+		note_stale(daemon, TRUST_TOKEN_KEYS, false, false, "");
 		return;
 	}
 	stamp = file_stamp(api->jwks);
-	if (strcmp(listeners->token_keys_path, api->jwks) == 0 && stamp != 0 && stamp == listeners->token_keys_stamp)
+	if (strcmp(listeners->token_keys_path, api->jwks) == 0 && stamp != 0 && stamp == listeners->token_keys_stamp) {
+		note_stale(daemon, TRUST_TOKEN_KEYS, false, false, "");
 		return;
-	if (jwt_keys_load(api->jwks, &listeners->token_keys, &listeners->problems) != STATUS_OK)
+	}
+	if (jwt_keys_load(api->jwks, &listeners->token_keys, &listeners->problems) != STATUS_OK) {
+		note_stale(daemon, TRUST_TOKEN_KEYS, true, listeners->token_keys.count > 0, api->jwks);
 		return;
+	}
+	note_stale(daemon, TRUST_TOKEN_KEYS, false, false, "");
 	listeners->token_keys_stamp = stamp;
 	snprintf(listeners->token_keys_path, sizeof(listeners->token_keys_path), "%s", api->jwks);
 	log_info(&daemon->log, "keys of tokens loaded file=%s keys=%zu", api->jwks, listeners->token_keys.count);

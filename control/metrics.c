@@ -60,6 +60,14 @@ static void write_config(const struct daemon *daemon, struct metrics_text *text)
 		single_real(text, "postern_api_certificate_expiry_timestamp_seconds", "gauge",
 			"When the certificate of the API and the metrics expires, in seconds since 1970.",
 			tls_expiry_unix_s(daemon->listeners.tls));
+	metrics_family(text, "postern_api_trust_stale_seconds", "gauge",
+		"How long client certificates or tokens have been judged by an older file than the configured one, "
+		"which can "
+		"not be used.");
+	metrics_sample_real(text, "postern_api_trust_stale_seconds", "file=\"client_ca\"",
+		listeners_stale_s(daemon, TRUST_CLIENT_CA));
+	metrics_sample_real(
+		text, "postern_api_trust_stale_seconds", "file=\"jwks\"", listeners_stale_s(daemon, TRUST_TOKEN_KEYS));
 	if (daemon->audit != NULL)
 		single(text, "postern_audit_failures_total", "counter",
 			"Changes that are missing in the audit log because it could not be written.",

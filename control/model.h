@@ -200,6 +200,7 @@ struct model_api {
 	char jwks[MODEL_PATH_SIZE_BYTES]; /* empty: no tokens */
 	char issuer[MODEL_TEXT_SIZE_BYTES], audience[MODEL_TEXT_SIZE_BYTES];
 	uint32_t token_life_max_s;
+	uint32_t trust_grace_s;
 	uint32_t group_role; /* enum model_api_group_role */
 	char audit_log[MODEL_PATH_SIZE_BYTES];
 };

@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { FILE_COUNT = 3, NAME_SIZE_BYTES = 300 };
+enum tls_file { FILE_CERTIFICATE, FILE_KEY, FILE_CLIENT_CA, FILE_COUNT };
+
+enum { NAME_SIZE_BYTES = 300 };
 
 /* What tells one content of a file from another. */
 struct file_stamp {
@@ -27,6 +29,7 @@ struct tls {
 	SSL_CTX *context; /* NULL: none */
 	struct file_stamp stamps[FILE_COUNT];
 	bool certificates_only; /* clients have no other way to say who they are */
+	bool client_ca_is_stale;
 	double expiry_unix_s;
 };
 
@@ -132,16 +135,20 @@ enum status tls_refresh(struct tls *tls, const struct model_api *api, bool *ret_
 	bool certificates_only = api->jwks[0] == '\0';
 	SSL_CTX *context = NULL;
 
-	stamp_take(api->certificate, &stamps[0]);
-	stamp_take(api->key, &stamps[1]);
-	stamp_take(api->client_ca, &stamps[2]);
+	stamp_take(api->certificate, &stamps[FILE_CERTIFICATE]);
+	stamp_take(api->key, &stamps[FILE_KEY]);
+	stamp_take(api->client_ca, &stamps[FILE_CLIENT_CA]);
 	*ret_changed = false;
+	tls->client_ca_is_stale = false;
 	if (memcmp(stamps, tls->stamps, sizeof(stamps)) == 0 && certificates_only == tls->certificates_only)
 		return STATUS_OK;
 	if (api->certificate[0] != '\0') {
 		context = context_new(api, problems);
-		if (context == NULL)
+		if (context == NULL) {
+			tls->client_ca_is_stale = memcmp(&stamps[FILE_CLIENT_CA], &tls->stamps[FILE_CLIENT_CA],
+							  sizeof(stamps[FILE_CLIENT_CA])) != 0;
 			return STATUS_INVALID;
+		}
 	}
 	SSL_CTX_free(tls->context);
 	tls->context = context;
@@ -160,6 +167,11 @@ struct ssl_st *tls_session(struct tls *tls)
 double tls_expiry_unix_s(const struct tls *tls)
 {
 	return tls->expiry_unix_s;
+}
+
+bool tls_client_ca_is_stale(const struct tls *tls)
+{
+	return tls->client_ca_is_stale;
 }
 
 /* ---- who the client is ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TLS 1.3 for servers: certificate, key and the CA of clients from files, loaded anew when one of them changes. While
- * the new ones are not usable, the old ones go on. Owner: the daemon. Thread: the event loop's.
+ * the new ones are not usable, the old ones go on; for how long clients are trusted by an old CA is the caller's to say.
+ * Owner: the daemon. Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_TLS_H
 #define POSTERN_CONTROL_TLS_H
@@ -30,6 +31,9 @@ struct ssl_st *tls_session(struct tls *tls);
 
 /* notAfter of the certificate in use, Unix seconds; 0: none. */
 double tls_expiry_unix_s(const struct tls *tls);
+
+/* The last tls_refresh() failed, and the CA of clients in use is not the one that the files have. */
+bool tls_client_ca_is_stale(const struct tls *tls);
 
 /*
  * The roles of the client whose certificate was verified, by its subject alternative names: "dns:ops.example" and so

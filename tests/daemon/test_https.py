@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import ssl
@@ -96,6 +97,7 @@ class Setup:
         self.server = self.ca.issue("server", "IP:127.0.0.1", usage="serverAuth")
         self.signer = Signer(directory, "key-1")
         self.jwks = directory + "/jwks.json"
+        self.client_ca = shutil.copy(self.ca.path("ca.pem"), directory + "/clients.pem")
         self.write_jwks([self.signer.jwk(use="sig", alg="EdDSA")])
         self.config()
         self.daemon = lab.daemon()
@@ -105,12 +107,12 @@ class Setup:
             json.dump({"keys": keys}, stream)
         os.rename(self.jwks + ".new", self.jwks)
 
-    def config(self, metrics="", tokens=True):
+    def config(self, metrics="", tokens=True, more=""):
         jwt = ", jwt: { jwks: %s, issuer: 'https://idp.example', audience: postern }" % self.jwks if tokens else ""
         api = ("api: { listen: '127.0.0.1:%d', certificate: %s, key: %s, client_ca: %s, clients: ["
                "{ san: 'dns:ops.example', roles: [operate] }, { san: 'dns:dash.example', roles: [read] },"
-               "{ san: 'uri:spiffe://example/acme', roles: ['workspace:acme'] } ]%s }\n"
-               % (PORT, *self.server, self.ca.path("ca.pem"), jwt))
+               "{ san: 'uri:spiffe://example/acme', roles: ['workspace:acme'] } ]%s%s }\n"
+               % (PORT, *self.server, self.client_ca, jwt, more))
         self.lab.write(base.GOOD.replace("127.0.0.1:%d }" % base.PORT, "127.0.0.1:%d%s }" % (base.PORT, metrics))
                        .replace("workspaces:", api + "workspaces:"))
 
@@ -264,6 +266,36 @@ def keys_and_certificates_are_read_anew_when_they_change(lab):
     wait_for("the new certificate", lambda: ssl.get_server_certificate(("127.0.0.1", PORT)) != before)
     assert lab.metric("postern_api_certificate_expiry_timestamp_seconds") > expiry + 80000
     assert not [reason for reason in lab.status()["reasons"] if "api." in reason], lab.status()["reasons"]
+
+
+def authorities_and_keys_that_can_not_be_read_anew_count_no_longer_than_the_grace(lab):
+    """What was taken off a file may be a stolen key: a file that is broken must not keep it for ever."""
+    setup = Setup(lab)
+    ops = setup.ca.issue("ops", "DNS:ops.example")
+    by_token = lambda: setup.ask("GET", "/v1/status", token=setup.signer.token()).code
+    by_certificate = lambda: setup.ask("GET", "/v1/status", certificate=ops).code
+    stale = lambda file: lab.metric('postern_api_trust_stale_seconds{file="%s"}' % file)
+    reasons = lambda: " ".join(lab.status()["reasons"])
+    for path, file, affected, other in ((setup.jwks, "jwks", by_token, by_certificate),
+                                        (setup.client_ca, "client_ca", by_certificate, by_token)):
+        setup.config(more=", trust_grace: 1h")
+        assert affected() == other() == 200 and stale(file) == 0
+        with open(path, encoding="utf-8") as stream:
+            good = stream.read()
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write("{")
+        wait_for("the bad file to be told",
+                 lambda: path + ": has changed and can not be used" in reasons() and "by the one before" in reasons())
+        assert affected() == 200 and stale(file) > 0
+        setup.config(more=", trust_grace: 1s")
+        wait_for("the end of the grace", lambda: affected() == 401)
+        wait_for("that to be told", lambda: path + ": has not been usable" in reasons() and "refused until" in reasons())
+        assert other() == 200 and stale(file) >= 1
+        with open(path + ".new", "w", encoding="utf-8") as stream:
+            stream.write(good)
+        os.rename(path + ".new", path)
+        wait_for("it to count again", lambda: affected() == 200)
+        assert stale("jwks") == stale("client_ca") == 0
 
 
 def metrics_take_tls_and_a_role_where_asked_for(lab):
@@ -423,7 +455,8 @@ TESTS = [
     files_count_only_as_the_key_of_the_command_line_has_signed_them,
     certificates_let_in_whom_the_list_names_and_as_what_it_says, certificates_that_do_not_count_are_refused,
     tokens_let_in_as_their_scope_says, tokens_that_do_not_count_are_refused,
-    keys_and_certificates_are_read_anew_when_they_change, metrics_take_tls_and_a_role_where_asked_for,
+    keys_and_certificates_are_read_anew_when_they_change,
+    authorities_and_keys_that_can_not_be_read_anew_count_no_longer_than_the_grace, metrics_take_tls_and_a_role_where_asked_for,
     malformed_and_oversized_requests_are_refused_before_they_cost, slow_clients_are_ended_after_5_s,
     ten_thousand_connections_leave_the_daemon_and_its_unix_socket_in_service,
 ]
