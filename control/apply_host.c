@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf/maps.h"
 #include "control/admission.h"
+#include "control/audit.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/gateway_choice.h"
 #include "control/gateways.h"
 #include "control/rib.h"
+#include "control/scalar.h"
 #include "control/state.h"
 #include "control/steer.h"
 
@@ -272,6 +275,29 @@ void apply_host_gateways(struct daemon *daemon)
 	log_problems(&daemon->log, LOG_LEVEL_WARNING, &problems);
 	problems_clear(&problems);
 	free(workspaces);
+}
+
+void apply_host_gateways_tick(struct daemon *daemon)
+{
+	struct gateways_row before[BPF_GATEWAY_COUNT_MAX];
+	size_t count = gateways_count(daemon->gateways);
+
+	for (size_t i = 0; i < count; i++)
+		before[i] = gateways_get(daemon->gateways, i);
+	if (!gateways_tick(daemon->gateways))
+		return;
+	apply_host_gateways(daemon);
+	for (size_t i = 0; i < count; i++) {
+		struct gateways_row now = gateways_get(daemon->gateways, i);
+		char what[SCALAR_SIZE_BYTES + 16], address[SCALAR_SIZE_BYTES];
+
+		if (now.silent == before[i].silent)
+			continue;
+		scalar_format_ipv4(now.address, address);
+		snprintf(what, sizeof(what), "gateway %s", address);
+		audit_write(daemon->audit, "posternd", what, json_pack("{s:b}", "answers", !before[i].silent),
+			json_pack("{s:b}", "answers", !now.silent));
+	}
 }
 
 /* ---- steering ---- */

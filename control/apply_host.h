@@ -18,6 +18,8 @@ struct worker;
 void apply_host_classifier(struct daemon *daemon);
 /* Another gateway is up or down: nothing but the workspaces' gateways changes. */
 void apply_host_gateways(struct daemon *daemon);
+/* Each second: asks the gateways, and applies and audits what has changed. */
+void apply_host_gateways_tick(struct daemon *daemon);
 /* A worker for the classifier. Of a workspace that had none here it is made known to the classifier, too. */
 void apply_host_fill(struct daemon *daemon, const struct model *model, const struct worker *worker, bool admitted,
 	struct classifier_worker *ret_worker);

@@ -495,8 +495,7 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 	mapping_control_tick(daemon);
 	apply_tick(daemon);
 	drop_monitor_tick(&daemon->drop_monitor, daemon->classifier, daemon_monotonic_ns());
-	if (gateways_tick(daemon->gateways))
-		apply_host_gateways(daemon);
+	apply_host_gateways_tick(daemon);
 	admission_tick(daemon->admission);
 	drain_control_tick(daemon);
 	listeners_apply(daemon);

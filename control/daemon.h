@@ -122,7 +122,9 @@ struct daemon_mappings {
 
 /* Owned by control/staged.c. */
 struct daemon_staged {
-	uint64_t deadline_s; /* to confirm the change that was applied; 0: none waits */
+	uint64_t deadline_s;   /* to confirm the change that was applied; 0: none waits */
+	bool expired_at_start; /* one was rolled back before the configuration was there; not in the audit log yet */
+	uint64_t expired_deadline_s;
 };
 
 /* Two totals, a second apart. */

@@ -2,9 +2,11 @@
 #include "control/drain_control.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/audit.h"
 #include "control/daemon.h"
 #include "control/drain_file.h"
 #include "control/scalar.h"
@@ -105,6 +107,18 @@ static void count_sessions(struct daemon *daemon)
 
 /* ---- events ---- */
 
+/* What was there before a change. False: no memory. */
+static bool keep_copy(const struct drains *drains, struct drains *ret_copy)
+{
+	ret_copy->entries = malloc((drains->count + 1) * sizeof(*drains->entries));
+	if (ret_copy->entries == NULL)
+		return false;
+	if (drains->count > 0)
+		memcpy(ret_copy->entries, drains->entries, drains->count * sizeof(*drains->entries));
+	ret_copy->count = drains->count;
+	return true;
+}
+
 static void log_released(const struct daemon *daemon)
 {
 	for (size_t i = 0; i < daemon->drains.count; i++) {
@@ -132,19 +146,40 @@ static void store_and_reload(struct daemon *daemon)
 	daemon_reload(daemon);
 }
 
+/* What has changed since by itself: released, or gone. */
+static void audit_changes(struct daemon *daemon, const struct drains *before, uint64_t now_s)
+{
+	for (size_t i = 0; i < before->count; i++) {
+		const struct drain *was = &before->entries[i], *is = drains_find(&daemon->drains, was->address);
+		char what[SCALAR_SIZE_BYTES + 8], address[SCALAR_SIZE_BYTES];
+
+		if (is != NULL && is->state == was->state)
+			continue;
+		scalar_format_ipv4(was->address, address);
+		snprintf(what, sizeof(what), "drain %s", address);
+		audit_write(daemon->audit, "posternd", what, drain_json(was, now_s),
+			is != NULL ? drain_json(is, now_s) : NULL);
+	}
+}
+
 void drain_control_tick(struct daemon *daemon)
 {
 	uint64_t now_s = daemon_steady_unix_s(daemon);
+	struct drains before;
 
 	if (daemon->drains.count == 0 || daemon->config.desired == NULL)
 		return;
 	if (now_s % DRAIN_COUNT_INTERVAL_TICKS == 0)
 		count_sessions(daemon);
 	/* While the files are bad nothing could be laid out anew. */
-	if (!daemon->config.file_valid || !drains_step(&daemon->drains, now_s))
+	if (!daemon->config.file_valid || !keep_copy(&daemon->drains, &before))
 		return;
-	log_released(daemon);
-	store_and_reload(daemon);
+	if (drains_step(&daemon->drains, now_s)) {
+		log_released(daemon);
+		audit_changes(daemon, &before, now_s);
+		store_and_reload(daemon);
+	}
+	drains_clear(&before);
 }
 
 /* Whose own address it is; NULL: nobody's. */
@@ -165,18 +200,6 @@ static const struct model_workspace *owner_of(const struct daemon *daemon, uint3
 		}
 	}
 	return NULL;
-}
-
-/* What was there before, should the new state not reach the disk. False: no memory. */
-static bool keep_copy(const struct drains *drains, struct drains *ret_copy)
-{
-	ret_copy->entries = malloc((drains->count + 1) * sizeof(*drains->entries));
-	if (ret_copy->entries == NULL)
-		return false;
-	if (drains->count > 0)
-		memcpy(ret_copy->entries, drains->entries, drains->count * sizeof(*drains->entries));
-	ret_copy->count = drains->count;
-	return true;
 }
 
 /* Stores; or takes everything back. Takes the copy. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/audit.h"
 #include "control/daemon.h"
 #include "control/index.h"
 #include "control/state.h"
@@ -77,6 +78,14 @@ static bool put_back(struct daemon *daemon)
 	return true;
 }
 
+/* Nobody has asked for it: time has. */
+static void audit_expiry(struct daemon *daemon, uint64_t deadline_s)
+{
+	audit_write(daemon->audit, "posternd", "rollback of what was not confirmed",
+		json_pack("{s:I}", "confirm_by_unix_seconds", (json_int_t)deadline_s),
+		json_pack("{s:i}", "confirm_by_unix_seconds", 0));
+}
+
 void staged_open(struct daemon *daemon)
 {
 	uint64_t deadline_s = state_load_confirm_deadline(daemon->state);
@@ -89,20 +98,31 @@ void staged_open(struct daemon *daemon)
 		daemon->staged.deadline_s = deadline_s;
 		return;
 	}
-	if (put_back(daemon))
+	daemon->staged.expired_at_start = put_back(daemon);
+	daemon->staged.expired_deadline_s = deadline_s;
+	if (daemon->staged.expired_at_start)
 		log_warning(&daemon->log, "a change that was applied was not confirmed: it is rolled back");
 }
 
 void staged_tick(struct daemon *daemon)
 {
+	uint64_t deadline_s = daemon->staged.deadline_s;
+
+	/* Where the audit log is stands in the configuration, which was not there yet. */
+	if (daemon->staged.expired_at_start && daemon->config.desired != NULL) {
+		audit_expiry(daemon, daemon->staged.expired_deadline_s);
+		daemon->staged.expired_at_start = false;
+	}
 	if (daemon->staged.deadline_s == 0 || daemon_steady_unix_s(daemon) < daemon->staged.deadline_s)
 		return;
 	log_warning(&daemon->log, "the change was not confirmed in time: it is rolled back");
 	/* What can not be put back now can not later; the operator is told by the log and the files. */
-	if (put_back(daemon))
-		daemon_reload_forced(daemon);
-	else
+	if (!put_back(daemon)) {
 		daemon->staged.deadline_s = 0;
+		return;
+	}
+	audit_expiry(daemon, deadline_s);
+	daemon_reload_forced(daemon);
 }
 
 /* ---- requests ---- */

@@ -249,6 +249,27 @@ def workers_and_gateways_are_in_the_audit_log(lab):
     ], audit(lab)
 
 
+def what_changes_by_itself_is_in_the_audit_log_as_the_daemons_doing(lab):
+    """A trial and a drain whose time ends, and gateways to which there is no way."""
+    lab.write(base.GOOD)
+    process = lab.daemon()
+    assert lab.cli("apply", base.put_new(lab, base.LARGER), "--confirm", "1s").returncode == 0
+    expect(api(lab, "PUT", later("/v1/drains/203.0.113.10?deadline=1s")), 202)
+    own = lambda: [record for record in audit(lab) if record["who"] == "posternd"]
+    wait_for("both to end", lambda: len(own()) == 2)
+    rolled_back, drained = sorted(own(), key=lambda record: record["what"], reverse=True)
+    assert rolled_back["what"] == "rollback of what was not confirmed", own()
+    assert rolled_back["to"] == {"confirm_by_unix_seconds": 0} != rolled_back["from"], own()
+    assert drained["what"] == "drain 203.0.113.10" and drained["from"]["state"] == "draining", own()
+    assert drained["to"]["state"] == "quarantine" and drained["to"]["workspace"] == "acme", own()
+    assert process.stop() == 0
+    lab.write(WORKER_HOST.replace("[10.100.0.1]", "[10.100.0.1, 10.100.0.3]"))
+    lab.daemon()
+    wait_for("the gateways to be given up", lambda: len(own()) == 4)
+    assert {(record["what"], record["from"]["answers"], record["to"]["answers"]) for record in own()[2:]} == {
+        ("gateway 10.100.0.1", True, False), ("gateway 10.100.0.3", True, False)}, own()
+
+
 def the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log(lab):
     lab.daemon()
     path = "/v1/hosts/10.100.0.2"
@@ -435,7 +456,8 @@ ALONE = [
     a_change_brings_no_files_that_a_reload_refused, an_address_whose_sessions_nobody_can_count_is_not_taken_away,
     a_full_disk_changes_nothing,
     every_change_is_in_the_audit_log_with_who_what_from_and_to, what_is_applied_and_drained_is_in_the_audit_log,
-    workers_and_gateways_are_in_the_audit_log, the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log,
+    workers_and_gateways_are_in_the_audit_log, what_changes_by_itself_is_in_the_audit_log_as_the_daemons_doing,
+    the_workers_of_a_host_that_is_forgotten_are_in_the_audit_log,
     a_host_registers_no_more_workers_than_it_may,
     the_audit_log_may_be_rotated,
     requests_that_make_no_sense_are_refused, the_openapi_document_is_what_the_daemon_does, a_client_that_does_not_wait_for_its_answer_harms_nobody,
