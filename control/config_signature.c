@@ -138,7 +138,7 @@ enum status config_signature_make(const char *key_path, const char *path, struct
 	key = read_key(key_path, true, problems);
 	if (key == NULL)
 		return STATUS_INVALID;
-	status = yaml_tree_read_file(path, YAML_FILE_SIZE_MAX_BYTES, &bytes, &size_bytes, problems);
+	status = yaml_tree_read_file(path, YAML_TOTAL_SIZE_MAX_BYTES, &bytes, &size_bytes, problems);
 	if (status == STATUS_OK) {
 		if (!sign(key, bytes, size_bytes, signature) || !write_signature(name, signature)) {
 			problems_add(problems, "%s: can not be written: %s", name, strerror(errno));

@@ -33,6 +33,7 @@
 #include "control/state.h"
 #include "control/version.h"
 #include "control/watch.h"
+#include "control/yaml_tree.h"
 
 enum { PLAN_LOG_LINES_MAX = 100 };
 
@@ -156,6 +157,7 @@ static struct revision_basis daemon_basis(struct daemon *daemon)
 		.in_force = in_force != NULL ? &in_force->shared_pool : NULL,
 		.drains = &daemon->drains,
 		.now_s = daemon_steady_unix_s(daemon),
+		.api.file_size_max_bytes = daemon->options.file_size_max_bytes,
 		.api.directory = state_api_path(daemon->state),
 		.api.check = daemon->options.config_key_path != NULL ? config_signature_check : NULL,
 		.api.check_context = &daemon->config_key,
@@ -406,7 +408,8 @@ static void daemon_load_first(struct daemon *daemon)
 	}
 	/* It holds what the API wrote, too. */
 	basis.api.directory = NULL;
-	basis.api.check = NULL; /* our own file, of what was checked */
+	basis.api.check = NULL;					   /* our own file, of what was checked */
+	basis.api.file_size_max_bytes = YAML_TOTAL_SIZE_MAX_BYTES; /* all files in one, with all defaults */
 	if (revision_load(state_last_good_path(daemon->state), &basis, &revision, NULL, &problems, &warnings) ==
 		STATUS_OK) {
 		log_warning(
@@ -581,8 +584,6 @@ static enum status daemon_remember_registrations(struct daemon *daemon, struct p
 	return status;
 }
 
-static enum status daemon_start(struct daemon *daemon, struct problems *problems)
-{
 /*
  * Root's part is done: the run directory is there, its socket has its group. From here on, before anything is read that
  * somebody else wrote: the network (CAP_NET_ADMIN), the classifier's programs, which the kernel verifies with CAP_PERFMON
@@ -607,6 +608,8 @@ static enum status daemon_give_up_privileges(struct daemon *daemon, struct probl
 	return STATUS_OK;
 }
 
+static enum status daemon_start(struct daemon *daemon, struct problems *problems)
+{
 	enum status status = daemon_resolve_paths(daemon, problems);
 
 	/* At start alone: whoever may change the configuration must not change who signs it. */
@@ -624,10 +627,10 @@ static enum status daemon_give_up_privileges(struct daemon *daemon, struct probl
 	if (status != STATUS_OK)
 		return status;
 	status = listeners_open(daemon, problems);
-	if (status != STATUS_OK)
-		return status;
 	if (status == STATUS_OK)
 		status = daemon_give_up_privileges(daemon, problems);
+	if (status != STATUS_OK)
+		return status;
 	if (watch_open(daemon->base, daemon->config_path, daemon_changed, daemon, &daemon->watch,
 		    &daemon->watch_problems) != STATUS_OK)
 		log_problems(&daemon->log, LOG_LEVEL_ERROR, &daemon->watch_problems);

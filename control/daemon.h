@@ -45,6 +45,7 @@ struct daemon_options {
 	const char *run_dir;
 	const char *config_path;
 	const char *config_key_path; /* NULL: files need no signature */
+	size_t file_size_max_bytes;  /* of each file of the configuration; 0: the usual */
 	enum log_level log_level;
 };
 

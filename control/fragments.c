@@ -150,13 +150,13 @@ static enum status keep_tree(struct fragments *fragments, struct yaml_tree *tree
 }
 
 /* `text`: what stands in the file, or shall; NULL: read it. */
-static enum status read_bytes(
-	const char *path, const char *text, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems)
+static enum status read_bytes(const char *path, const char *text, size_t size_max_bytes, char **ret_bytes,
+	size_t *ret_size_bytes, struct problems *problems)
 {
 	char *copy;
 
 	if (!text)
-		return yaml_tree_read_file(path, YAML_FRAGMENT_SIZE_MAX_BYTES, ret_bytes, ret_size_bytes, problems);
+		return yaml_tree_read_file(path, size_max_bytes, ret_bytes, ret_size_bytes, problems);
 	copy = strdup(text);
 	if (!copy)
 		return STATUS_NO_MEMORY;
@@ -172,15 +172,15 @@ static enum status read_tree(const char *path, const char *text, bool from_api, 
 	const struct config_api *api = fragments->api;
 	char *bytes;
 	size_t size_bytes;
-	enum status status = read_bytes(path, text, &bytes, &size_bytes, problems);
+	enum status status = read_bytes(path, text, config_file_size_max(api), &bytes, &size_bytes, problems);
 
 	if (status != STATUS_OK)
 		return status;
 	fragments->size_bytes += size_bytes;
-	if (fragments->size_bytes > YAML_FILE_SIZE_MAX_BYTES) {
+	if (fragments->size_bytes > YAML_TOTAL_SIZE_MAX_BYTES) {
 		problems_add(problems,
 			"%s: with this file the configuration is larger than %d MiB: it may have at most that", path,
-			YAML_FILE_SIZE_MAX_BYTES / (1024 * 1024));
+			YAML_TOTAL_SIZE_MAX_BYTES / (1024 * 1024));
 		status = STATUS_INVALID;
 	} else if (!from_api && api && api->check &&
 		   !api->check(api->check_context, path, bytes, size_bytes, problems)) {

@@ -9,8 +9,8 @@
  * two patterns match counts once. Nodes keep the tree, line and path of their own file, for messages and sources.
  *
  * Files are read as the main one is: symbolic links are followed, anything that is not a regular file is an error.
- * Owner: config_load(). Thread: any one at a time. Limits: FRAGMENT_COUNT_MAX files of YAML_FRAGMENT_SIZE_MAX_BYTES,
- * and all of them and the main file together YAML_FILE_SIZE_MAX_BYTES.
+ * Owner: config_load(). Thread: any one at a time. Limits: FRAGMENT_COUNT_MAX files of config_file_size_max(), and all
+ * of them and the main file together YAML_TOTAL_SIZE_MAX_BYTES.
  */
 #ifndef POSTERN_CONTROL_FRAGMENTS_H
 #define POSTERN_CONTROL_FRAGMENTS_H

@@ -7,7 +7,9 @@
 
 #include "control/daemon.h"
 #include "control/privileges.h"
+#include "control/scalar.h"
 #include "control/version.h"
+#include "control/yaml_tree.h"
 
 struct arguments {
 	struct daemon_options options;
@@ -21,6 +23,7 @@ enum {
 	OPTION_CHECK,
 	OPTION_PRINT_CONFIG,
 	OPTION_LOG_LEVEL,
+	OPTION_MAX_FILE_SIZE,
 	OPTION_HELP,
 	OPTION_VERSION
 };
@@ -32,6 +35,7 @@ static void print_usage(FILE *stream)
 	      "one\n"
 	      "       posternd --config FILE.yaml --print-config    print it with every default written out\n"
 	      "       --config-key PUBLIC.pem: every file must be signed (FILE.sig; see postern config sign)\n"
+	      "       --max-file-size SIZE: of each file of the configuration, 4Mi unless given, at most 48Mi\n"
 	      "       posternd --help | --version\n"
 	      "\n"
 	      "The control daemon of Postern. It reads the configuration, again on SIGHUP and whenever the file "
@@ -58,16 +62,17 @@ static int check_config(const struct arguments *arguments)
 	struct revision *revision;
 	size_t egress_ip_count = 0, vpc_count = 0;
 	enum status status = STATUS_OK;
-
-	if (arguments->options.config_key_path != NULL) {
-		nothing.api.check = config_signature_check;
 	char text[PRIVILEGES_TEXT_SIZE_BYTES];
-		nothing.api.check_context = &key;
+
 	/* With the eyes of the daemon: what only root can read by ignoring modes, it can not. */
 	if (!privileges_keep(NULL, 0, text)) {
 		fprintf(stderr, "posternd: %s\n", text);
 		return EXIT_CODE_FAILED;
 	}
+	nothing.api.file_size_max_bytes = arguments->options.file_size_max_bytes;
+	if (arguments->options.config_key_path != NULL) {
+		nothing.api.check = config_signature_check;
+		nothing.api.check_context = &key;
 		status = config_key_load(arguments->options.config_key_path, &key, &problems);
 	}
 	if (status == STATUS_OK)
@@ -120,6 +125,16 @@ static int run(const struct arguments *arguments)
 	return status == STATUS_OK ? EXIT_CODE_OK : EXIT_CODE_FAILED;
 }
 
+static bool parse_file_size(const char *text, size_t *ret_size_bytes)
+{
+	uint64_t value = 0;
+
+	if (scalar_parse_count(text, &value) != NULL || value < 1024 || value > YAML_TOTAL_SIZE_MAX_BYTES)
+		return false;
+	*ret_size_bytes = (size_t)value;
+	return true;
+}
+
 /* -1: go on; else the exit code. */
 static int parse_arguments(int argc, char *argv[], struct arguments *ret_arguments)
 {
@@ -130,6 +145,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 		{"check", no_argument, NULL, OPTION_CHECK},
 		{"print-config", no_argument, NULL, OPTION_PRINT_CONFIG},
 		{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+		{"max-file-size", required_argument, NULL, OPTION_MAX_FILE_SIZE},
 		{"help", no_argument, NULL, OPTION_HELP},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{0},
@@ -157,6 +173,11 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			if (log_level_parse(optarg, &ret_arguments->options.log_level))
 				break;
 			fprintf(stderr, "posternd: --log-level: %s: must be error, warning, info or debug\n", optarg);
+			return EXIT_CODE_USAGE;
+		case OPTION_MAX_FILE_SIZE:
+			if (parse_file_size(optarg, &ret_arguments->options.file_size_max_bytes))
+				break;
+			fprintf(stderr, "posternd: --max-file-size: %s: must be 1Ki..48Mi, such as 16Mi\n", optarg);
 			return EXIT_CODE_USAGE;
 		case OPTION_HELP:
 			print_usage(stdout);

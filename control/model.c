@@ -199,12 +199,17 @@ enum status config_parse(const char *file, const char *bytes, size_t size_bytes,
 	return parse_and_include(file, bytes, &input, ret_model, problems, warnings);
 }
 
+size_t config_file_size_max(const struct config_api *api)
+{
+	return api != NULL && api->file_size_max_bytes != 0 ? api->file_size_max_bytes : YAML_FILE_SIZE_MAX_BYTES;
+}
+
 enum status config_load_all(const char *path, const struct config_api *api, struct model **ret_model,
 	struct config_directories *directories, struct problems *problems, struct problems *warnings)
 {
 	struct config_input input = {.first_problem = problems->count, .api = api, .directories = directories};
 	char *bytes = NULL;
-	enum status status = yaml_tree_read_file(path, YAML_FILE_SIZE_MAX_BYTES, &bytes, &input.size_bytes, problems);
+	enum status status = yaml_tree_read_file(path, config_file_size_max(api), &bytes, &input.size_bytes, problems);
 
 	if (status != STATUS_OK)
 		return status;

@@ -228,18 +228,23 @@ struct model {
 	struct arena *arena; /* private: everything that the pointers point at */
 };
 
-/* What the API wants, beside the files. All zero is nothing. */
+/* What the API wants, beside the files, and how these are read. All zero is nothing, and the usual. */
 struct config_api {
-	const char *directory;	  /* of its fragments, *.json; NULL: none */
-	const char *changed_name; /* one that is looked at as it shall be, not as it is on disk; NULL: none */
-	const char *changed_text; /* what it shall be, terminated; NULL: gone */
+	size_t file_size_max_bytes; /* of each file; 0: YAML_FILE_SIZE_MAX_BYTES */
+	const char *directory;	    /* of its fragments, *.json; NULL: none */
+	const char *changed_name;   /* one that is looked at as it shall be, not as it is on disk; NULL: none */
+	const char *changed_text;   /* what it shall be, terminated; NULL: gone */
 	/* Asked about the bytes of each file, but of the API's fragments, before they are parsed; NULL: nobody is. */
 	bool (*check)(void *context, const char *path, const char *bytes, size_t size_bytes, struct problems *problems);
 	void *check_context;
 };
 
+/* How large each file may be; `api` NULL: the usual. */
+size_t config_file_size_max(const struct config_api *api);
+
 /*
- * Reads, parses and validates FILE with all that it includes, and the fragments of the API (NULL: none). `directories` (NULL: not asked for) is filled whatever the outcome is. For the rest see config_load().
+ * Reads, parses and validates FILE with all that it includes, and the fragments of the API (NULL: none). `directories`
+ * (NULL: not asked for) is filled whatever the outcome is. For the rest see config_load().
  */
 enum status config_load_all(const char *path, const struct config_api *api, struct model **ret_model,
 	struct config_directories *directories, struct problems *problems, struct problems *warnings);

@@ -44,9 +44,13 @@ static ssize_t read_up_to(int fd, char *bytes, size_t size_bytes)
 
 static enum status refuse_size(const char *path, size_t size_max_bytes, struct problems *problems)
 {
-	problems_add(problems, "%s: the file is larger than %zu MiB: %s may have at most that", path,
-		size_max_bytes / (1024 * 1024),
-		size_max_bytes == YAML_FRAGMENT_SIZE_MAX_BYTES ? "an included file" : "a configuration");
+	const size_t unit_bytes = size_max_bytes % (1024 * 1024) == 0 ? 1024 * 1024 : 1024;
+
+	problems_add(problems, "%s: the file is larger than %zu %s: it may have at most that%s", path,
+		size_max_bytes / unit_bytes, unit_bytes == 1024 ? "KiB" : "MiB",
+		size_max_bytes == YAML_FILE_SIZE_MAX_BYTES
+			? ": spread it over several files (include), or allow more (--max-file-size)"
+			: "");
 	return STATUS_INVALID;
 }
 
@@ -426,8 +430,8 @@ enum status yaml_tree_parse(
 {
 	struct builder builder = {.problems = problems, .bytes = bytes, .size_bytes = size_bytes};
 
-	if (size_bytes > YAML_FILE_SIZE_MAX_BYTES)
-		return refuse_size(file, YAML_FILE_SIZE_MAX_BYTES, problems);
+	if (size_bytes > YAML_TOTAL_SIZE_MAX_BYTES)
+		return refuse_size(file, YAML_TOTAL_SIZE_MAX_BYTES, problems);
 	if (!check_bytes(file, bytes, size_bytes, problems))
 		return STATUS_INVALID;
 	builder.tree = calloc(1, sizeof(*builder.tree));

@@ -17,8 +17,9 @@
 #include "control/status.h"
 
 enum {
-	YAML_FILE_SIZE_MAX_BYTES = 48 * 1024 * 1024,	/* holds the largest model, printed with all its defaults */
-	YAML_FRAGMENT_SIZE_MAX_BYTES = 4 * 1024 * 1024, /* of an included file */
+	YAML_FILE_SIZE_MAX_BYTES = 4 * 1024 * 1024, /* of a file, unless an operator allows more */
+	/* Of all files together; holds the largest model, printed with all its defaults. */
+	YAML_TOTAL_SIZE_MAX_BYTES = 48 * 1024 * 1024,
 	YAML_DEPTH_MAX = 16,
 	YAML_NODE_COUNT_MAX = 3000000,
 	YAML_MAPPING_KEY_COUNT_MAX = 64,

@@ -72,7 +72,7 @@ static int put_beside(const char *from, const char *path, mode_t mode)
 	char *bytes;
 	int code = EXIT_CODE_OK;
 
-	if (yaml_tree_read_file(from, YAML_FILE_SIZE_MAX_BYTES, &bytes, &size_bytes, &problems) != STATUS_OK) {
+	if (yaml_tree_read_file(from, YAML_TOTAL_SIZE_MAX_BYTES, &bytes, &size_bytes, &problems) != STATUS_OK) {
 		fprintf(stderr, "%s\n", problems.count > 0 ? problems.lines[0] : "postern: out of memory");
 		problems_clear(&problems);
 		return EXIT_CODE_INVALID;

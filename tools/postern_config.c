@@ -11,6 +11,7 @@
 #include "control/model.h"
 #include "control/plan.h"
 #include "control/status.h"
+#include "control/yaml_tree.h"
 #include "tools/postern_client.h"
 #include "tools/postern_drain.h"
 #include "tools/postern_sign.h"
@@ -77,6 +78,8 @@ int postern_config(const char *run_dir, int operand_count, char **operands)
 /* What posternd wants now; NULL in `ret_model`: it wants nothing yet. */
 static int running_model(const char *run_dir, struct model **ret_model)
 {
+	/* Printed with all defaults it may be larger than its files. */
+	const struct config_api whole = {.file_size_max_bytes = YAML_TOTAL_SIZE_MAX_BYTES};
 	struct problems problems = {0}, warnings = {0};
 	struct client_answer answer;
 	char path[64];
@@ -94,7 +97,7 @@ static int running_model(const char *run_dir, struct model **ret_model)
 		code = client_failed(&answer);
 	} else {
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		if (config_load(path, ret_model, &problems, &warnings) != STATUS_OK) {
+		if (config_load_all(path, &whole, ret_model, NULL, &problems, &warnings) != STATUS_OK) {
 			print_problems(&problems);
 			code = EXIT_CODE_FAILED;
 		}

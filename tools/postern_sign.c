@@ -43,7 +43,7 @@ int verify_files(const char *key_path, char *const files[], int file_count)
 		size_t size_bytes;
 		char *bytes;
 
-		if (yaml_tree_read_file(files[i], YAML_FILE_SIZE_MAX_BYTES, &bytes, &size_bytes, &problems) !=
+		if (yaml_tree_read_file(files[i], YAML_TOTAL_SIZE_MAX_BYTES, &bytes, &size_bytes, &problems) !=
 			STATUS_OK) {
 			code = EXIT_CODE_INVALID;
 			continue;

@@ -62,19 +62,25 @@ static void write_file(const char *path, const char *bytes, size_t size_bytes)
 	assert_int_equal(fclose(file), 0);
 }
 
-/* The one problem must contain `words`, and no model may come out. */
-static void check_refused(const char *path, enum status status, const char *words)
+/* The one problem must contain `words`, and no model may come out. `size_max_bytes`: 0: the usual. */
+static void check_refused_up_to(size_t size_max_bytes, const char *path, enum status status, const char *words)
 {
+	const struct config_api api = {.file_size_max_bytes = size_max_bytes};
 	struct problems problems = {0}, warnings = {0};
 	struct model *model = NULL;
 
-	assert_int_equal(config_load(path, &model, &problems, &warnings), status);
+	assert_int_equal(config_load_all(path, &api, &model, NULL, &problems, &warnings), status);
 	assert_null(model);
 	assert_int_equal(problems.count, 1);
 	if (!strstr(problems.lines[0], words))
 		fail_msg("\"%s\" does not contain \"%s\"", problems.lines[0], words);
 	problems_clear(&problems);
 	problems_clear(&warnings);
+}
+
+static void check_refused(const char *path, enum status status, const char *words)
+{
+	check_refused_up_to(0, path, status, words);
 }
 
 static void file_of_100_mb_is_refused_without_being_read(void **state)
@@ -85,7 +91,8 @@ static void file_of_100_mb_is_refused_without_being_read(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, 100 * 1024 * 1024), 0);
 	close(fd);
-	check_refused(path, STATUS_INVALID, "is larger than 48 MiB");
+	check_refused(path, STATUS_INVALID, "is larger than 4 MiB");
+	check_refused_up_to(YAML_TOTAL_SIZE_MAX_BYTES, path, STATUS_INVALID, "is larger than 48 MiB");
 }
 
 static void directory_is_refused(void **state)
@@ -168,7 +175,7 @@ static void more_than_three_million_values_are_refused(void **state)
 		memcpy(text + i, "a,", 2);
 	write_file(path_in(state, "file", path), text, size_bytes);
 	free(text);
-	check_refused(path, STATUS_INVALID, ":2: more than 3,000,000 values");
+	check_refused_up_to(YAML_TOTAL_SIZE_MAX_BYTES, path, STATUS_INVALID, ":2: more than 3,000,000 values");
 }
 
 static void a_thousand_errors_are_listed_and_the_rest_counted(void **state)

@@ -84,8 +84,8 @@ static enum status load(struct fixture *fixture)
 	const struct config_api api = {.directory = fixture->api};
 
 	forget(fixture);
-	return config_load_all(fixture->main, &api, &fixture->model, &fixture->directories, &fixture->problems,
-		&fixture->warnings);
+	return config_load_all(
+		fixture->main, &api, &fixture->model, &fixture->directories, &fixture->problems, &fixture->warnings);
 }
 
 static void load_well(struct fixture *fixture)
@@ -292,9 +292,10 @@ static void an_included_file_of_more_than_4_mib_is_refused_without_being_read(vo
 
 	put(fixture, "conf.d/a.yaml", "");
 	snprintf(path, sizeof(path), "%s/conf.d/a.yaml", fixture->directory);
-	assert_int_equal(truncate(path, YAML_FRAGMENT_SIZE_MAX_BYTES + 1), 0);
-	assert_problems(
-		fixture, "conf.d/a.yaml: the file is larger than 4 MiB: an included file may have at most that\n");
+	assert_int_equal(truncate(path, YAML_FILE_SIZE_MAX_BYTES + 1), 0);
+	assert_problems(fixture,
+		"conf.d/a.yaml: the file is larger than 4 MiB: it may have at most that: spread it over several files "
+		"(include), or allow more (--max-file-size)\n");
 }
 
 static void a_file_that_two_patterns_match_counts_once(void **state)
