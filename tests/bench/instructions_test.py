@@ -18,15 +18,20 @@ SLACK = 1.5
 def worse(name, what, now, before, tolerance_percent):
     if now <= before * (1 + tolerance_percent / 100) + SLACK:
         return []
-    return [f"{name}: {what} takes {now:.1f} instructions per packet, {before:.1f} before "
-            f"(+{(now / before - 1) * 100:.1f} %)" if before else f"{name}: {what} takes {now:.1f} instructions, none before"]
+    if not before:
+        return [f"{name}: {what} takes {now:.1f} instructions, none before"]
+    return [f"{name}: {what} takes {now:.1f} instructions per packet, {before:.1f} before (+{(now / before - 1) * 100:.1f} %)"]
 
 
 def compare(now, before, tolerance_percent):
     name = before["name"]
     found = worse(name, "the NAT", now["nat"], before["nat"], tolerance_percent)
+    found += [f"{name}: {stage} is not in the baseline" for stage in now["stages"] if stage not in before["stages"]]
     for stage, count in before["stages"].items():
-        found += worse(name, stage, now["stages"][stage], count, tolerance_percent)
+        if stage in now["stages"]:
+            found += worse(name, stage, now["stages"][stage], count, tolerance_percent)
+        else:
+            found.append(f"{name}: {stage} is in the baseline, and is not counted any more")
     return found
 
 

@@ -18,7 +18,7 @@ import tap
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NETNS_TIMEOUT_S = 300
 MESON_TIMEOUT_S = 1500
-BUILD_TIMEOUT_S = 600
+BUILD_TIMEOUT_S = 1200
 TAIL_LINES = 60
 # Those that bring the most unfriendly input; the others would only be slower.
 SANITIZED_SCRIPTS = ("cli.py", "inputs.py", "isolation.py", "protocols.py", "reload.py")
