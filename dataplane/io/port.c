@@ -142,7 +142,8 @@ static bool port_configure(struct port *port, unsigned port_index, struct rte_me
 			device_port_name(port_index));
 	if (port->queue_count > 1 && info.flow_type_rss_offloads != 0) {
 		config.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		config.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP);
+		config.rx_adv_conf.rss_conf.rss_hf =
+			info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
 	}
 	/* A device of its own accepts what fits a buffer; with a kernel interface under it, the MTU is the kernel's. */
 	if (port->if_index == 0)

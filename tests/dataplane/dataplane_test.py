@@ -285,6 +285,19 @@ def deleted_interface_ends_the_process_with_a_sentence():
 
 
 @test
+def ports_that_were_down_forward_again():
+    with Lab() as lab:
+        _, client = lab.forwarding()
+        inside, outside = Wire("inside1"), Wire("outside1")
+        exchange(inside, outside, 7001, "203.0.113.10", b"before")
+        for interface in ("inside0", "outside0"):
+            run("ip", "link", "set", interface, "down")
+            run("ip", "link", "set", interface, "up")
+            exchange(inside, outside, 7001, "203.0.113.10", b"after " + interface.encode())
+        settled(client, 6)
+
+
+@test
 def wrong_usage_exits_2():
     with Lab(interfaces=False) as lab:
         for options in (["--sessions", "1000"], ["--sessions", "many"], ["--idle-sleep-us", "-1"], ["--sessions"],
