@@ -20,10 +20,10 @@ import subprocess
 import sys
 import time
 
-from lab import (DEADLINE_S, RPC_OK, Client, Dataplane, Lab, Paths, Wire, check, dropped, equal, ethernet, from_worker, mac_bytes,
-                 parse_udp, run, settled, udp_ipv4, veth_add, vxlan, wait_for)
+from lab import (DEADLINE_S, RPC_OK, Client, Dataplane, Lab, Paths, Skip, Wire, check, dropped, equal, ethernet, from_worker,
+                 hugetlbfs, mac_bytes, parse_udp, run, settled, udp_ipv4, veth_add, vxlan, wait_for)
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
 RPC_REFUSED, RPC_NO_PORT = 1, 2
 HELLO, POLICY, ADJACENCY, ACK, NEIGHBOUR = 1, 2, 3, 4, 5
 
@@ -232,7 +232,7 @@ def run_directory_of_another_user_or_writable_by_others_is_refused():
         for mode, owner, said in ((0o775, 0, "others may write"), (0o757, 0, "others may write"), (0o755, 1, "belongs to user 1")):
             os.chmod(lab.run_dir, mode)
             os.chown(lab.run_dir, owner, 0)
-            dataplane = Dataplane(lab.run_dir)
+            dataplane = Dataplane(lab.run_dir, lab.directory)
             equal(dataplane.ended(), 1, "exit code")
             check(said in dataplane.log(), dataplane.log())
             check(not os.path.exists(f"{lab.run_dir}/sessions"), "sessions were made there")
@@ -243,7 +243,7 @@ def second_instance_is_refused():
     with Lab() as lab, Lab(interfaces=False) as other:
         lab.dataplane()
         equal(Client(lab.run_dir).policy(1)["status"], RPC_OK, "policy")
-        second = Dataplane(lab.run_dir)
+        second = Dataplane(lab.run_dir, lab.directory)
         equal(second.ended(), 1, "exit code")
         check("another postern-dataplane runs in" in second.log(), second.log())
         equal(Client(lab.run_dir).hello["generation"], 1, "the first one's policy")
@@ -302,7 +302,7 @@ def wrong_usage_exits_2():
     with Lab(interfaces=False) as lab:
         for options in (["--sessions", "1000"], ["--sessions", "many"], ["--idle-sleep-us", "-1"], ["--sessions"],
                         ["--no-such-option"], ["word"]):
-            dataplane = Dataplane(lab.run_dir, *options)
+            dataplane = Dataplane(lab.run_dir, lab.directory, *options)
             equal(dataplane.ended(), 2, f"exit code of {options}")
         result = subprocess.run([Paths.dataplane], capture_output=True, text=True, check=False)
         equal(result.returncode, 2, "exit code without --run-dir")
@@ -384,28 +384,42 @@ def sessions_live_through_policy_swaps_and_a_client_that_dies():
         equal(settled(Client(lab.run_dir), 30)["sessions_created"], 1, "sessions created")
 
 
+def session_lives_through(lab, *ends, options=()):
+    dataplane, client = lab.forwarding(*options)
+    inside, outside = Wire("inside1"), Wire("outside1")
+    inside.send(from_worker(7001, b"first"))
+    port = parse_udp(outside.receive(b"first")[14:])[2][0]
+    for generation, end in enumerate(ends, 2):
+        if end == "kill":
+            dataplane.kill()
+        else:
+            dataplane.terminate()
+        inside, outside = Wire("inside1"), Wire("outside1")
+        dataplane, client = lab.forwarding(*options, generation=generation)
+        check("1 sessions of an earlier process go on" in dataplane.log(), dataplane.log())
+        answer = b"answer %d." % generation
+        outside.send(ethernet(mac_bytes("outside1"), mac_bytes("outside0"),
+                              udp_ipv4("192.0.2.1", "203.0.113.10", 53, port, answer)))
+        check(inside.receive(answer), "the answer to a question of before")
+        inside.send(from_worker(7001, b"on %d." % generation))
+        equal(parse_udp(outside.receive(b"on %d." % generation)[14:])[2][0], port, "the session's port")
+    equal(client("sessions")["active"], 1, "sessions")
+
+
 @test
 def sessions_live_through_crashes_and_restarts_of_the_process():
     with Lab() as lab:
-        dataplane, client = lab.forwarding()
-        inside, outside = Wire("inside1"), Wire("outside1")
-        inside.send(from_worker(7001, b"first"))
-        port = parse_udp(outside.receive(b"first")[14:])[2][0]
-        for generation, end in enumerate(("kill", "kill", "terminate", "kill"), 2):
-            if end == "kill":
-                dataplane.kill()
-            else:
-                dataplane.terminate()
-            inside, outside = Wire("inside1"), Wire("outside1")
-            dataplane, client = lab.forwarding(generation=generation)
-            check("1 sessions of an earlier process go on" in dataplane.log(), dataplane.log())
-            answer = b"answer %d." % generation
-            outside.send(ethernet(mac_bytes("outside1"), mac_bytes("outside0"),
-                                  udp_ipv4("192.0.2.1", "203.0.113.10", 53, port, answer)))
-            check(inside.receive(answer), "the answer to a question of before")
-            inside.send(from_worker(7001, b"on %d." % generation))
-            equal(parse_udp(outside.receive(b"on %d." % generation)[14:])[2][0], port, "the session's port")
-        equal(client("sessions")["active"], 1, "sessions")
+        session_lives_through(lab, "kill", "kill", "terminate", "kill")
+
+
+@test
+def sessions_live_through_crashes_on_hugetlbfs_too():
+    with Lab() as lab:
+        lab.run_dir = os.path.join(lab.directory, "huge")
+        os.mkdir(lab.run_dir, 0o700)
+        with hugetlbfs(lab.run_dir, 16):
+            session_lives_through(lab, "kill", "terminate", options=("--sessions", "4096"))
+            equal(os.stat(f"{lab.run_dir}/sessions").st_size % (2 << 20), 0, "part of a page")
 
 
 @test
@@ -555,9 +569,10 @@ def main():
     if os.geteuid() != 0:
         print("1..0 # SKIP needs root for network namespaces")
         return 0
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
         print(f"1..0 # SKIP no network namespace: {os.strerror(ctypes.get_errno())}")
         return 0
+    run("mount", "--make-rprivate", "/")
     for scope in ("all", "default"):
         path = f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"
         if os.path.exists(path):
@@ -571,6 +586,8 @@ def main():
         try:
             function()
             print(f"ok {number} - {function.__name__}", flush=True)
+        except Skip as reason:
+            print(f"ok {number} - {function.__name__} # SKIP {reason}", flush=True)
         except (AssertionError, OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
             failed += 1
             print(f"not ok {number} - {function.__name__}", flush=True)

@@ -3,6 +3,7 @@
 What the tests of the process postern-dataplane stand on: the processes, the interfaces, the packets. The programs' paths
 are set by dataplane_test.py before the first use.
 """
+import contextlib
 import fcntl
 import json
 import os
@@ -18,6 +19,13 @@ DEADLINE_S = 20
 SIOCGIFHWADDR = 0x8927
 IP_UDP = 17
 RPC_OK = 0
+
+
+HUGE_OVERCOMMIT = "/proc/sys/vm/nr_overcommit_hugepages"
+
+
+class Skip(Exception):
+    """What the test needs is not here."""
 
 
 class Paths:
@@ -57,10 +65,10 @@ def run(*words):
 class Dataplane:
     """One postern-dataplane in a run directory; `log()` is what it said."""
 
-    def __init__(self, run_dir, *options, steer=True):
+    def __init__(self, run_dir, log_dir, *options, steer=True):
         """`steer`: with the tests' own steering program, which sends everything to the dataplane."""
         self.run_dir = run_dir
-        self.log_path = os.path.join(run_dir, f"log.{time.monotonic_ns()}")
+        self.log_path = os.path.join(log_dir, f"log.{time.monotonic_ns()}")
         steering = ["--steer-object", Paths.steer_object] if steer else []
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
@@ -114,7 +122,8 @@ class Lab:
     """A fresh run directory and fresh interfaces for each test; everything is gone afterwards."""
 
     def __init__(self, interfaces=True):
-        self.run_dir = tempfile.mkdtemp(prefix="postern-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.directory = self.run_dir = tempfile.mkdtemp(
+            prefix="postern-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
         if interfaces:
             for port in ("inside", "outside"):
                 veth_add(port)
@@ -133,10 +142,10 @@ class Lab:
         PROCESSES.clear()
         for name in ("inside0", "outside0", "tap_in", "tap_out"):
             subprocess.run(["ip", "link", "del", name], stderr=subprocess.DEVNULL, check=False)
-        shutil.rmtree(self.run_dir)
+        shutil.rmtree(self.directory)
 
     def dataplane(self, *options, **more):
-        return Dataplane(self.run_dir, *options, **more).ready()
+        return Dataplane(self.run_dir, self.directory, *options, **more).ready()
 
     def forwarding(self, *options, generation=1, mtu=1500):
         """A dataplane with everything in force."""
@@ -146,6 +155,37 @@ class Lab:
         equal(ack["status"], RPC_OK, f"policy ({ack['text']})")
         equal(client.adjacency(1, mtu=mtu)["status"], RPC_OK, "adjacency")
         return dataplane, client
+
+
+@contextlib.contextmanager
+def hugetlbfs(directory, pages):
+    """The directory is a hugetlbfs with room for so many pages of 2 MiB, free ones or such as the kernel makes for it."""
+    with open(HUGE_OVERCOMMIT, encoding="ascii") as file:
+        before = file.read()
+    mounted = False
+    try:
+        with open(HUGE_OVERCOMMIT, "w", encoding="ascii") as file:
+            file.write(str(int(before) + pages))
+        run("mount", "-t", "hugetlbfs", "-o", "pagesize=2M,mode=0700", "none", directory)
+        mounted = True
+        room = os.path.join(directory, "room")
+        with open(room, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, pages << 21)
+        os.unlink(room)
+    except (OSError, subprocess.CalledProcessError) as error:
+        hugetlbfs_end(directory, mounted, before)
+        raise Skip(f"no hugetlbfs with {pages} free pages of 2 MiB: {error}") from error
+    try:
+        yield
+    finally:
+        hugetlbfs_end(directory, mounted, before)
+
+
+def hugetlbfs_end(directory, mounted, overcommit):
+    if mounted:
+        run("umount", "-l", directory)
+    with open(HUGE_OVERCOMMIT, "w", encoding="ascii") as file:
+        file.write(overcommit)
 
 
 def veth_add(port):
