@@ -37,6 +37,11 @@ enum {
 	PIECES = 3,
 	PIECE_BYTES = 400,
 	PAYLOAD_BYTES = 1100,
+	/* Of a VXLAN frame. */
+	OUTER_BYTES = 50,
+	FLAGS_AT = 42,
+	RESERVED_AT = 43,
+	VNI_RESERVED_AT = 49,
 };
 
 #define WORKER IP(10, 0, 0, 5)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions over time: mapping, ports, timers, TCP states, identity. The clock
- * is the test's. */
+/* Sessions over time: mapping, ports, timers, identity. The clock is the test's. */
 #include "tests/nat/fixture.h"
 
 #include <stdlib.h>
@@ -198,124 +197,6 @@ static void rfc5508_2_ping_lives_a_minute(void **state)
 	assert_int_equal(fixture_active(fixture), 0);
 	of.icmp_type = ICMP_ECHO_REPLY;
 	assert_false(fixture_passes(fixture, of)); /* a reply opens nothing */
-}
-
-static void rfc5382_5_established_tcp_lives_idle_for_two_hours_four(void **state)
-{
-	struct fixture *fixture = *state;
-	fixture_establish(fixture, 40000);
-	fixture_pass(fixture, 7439 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 1);
-	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 0);
-}
-
-static void an_unanswered_syn_ends_after_thirty_seconds(void **state)
-{
-	struct fixture *fixture = *state;
-	fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1));
-	assert_int_equal(fixture->shard->workspaces[0].half_open, 1);
-	fixture_pass(fixture, 29 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 1);
-	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 0);
-	assert_int_equal(fixture->shard->workspaces[0].half_open, 0);
-}
-
-static void rfc5382_2_half_close_lets_data_flow_the_other_way(void **state)
-{
-	struct fixture *fixture = *state;
-	const struct seen out = fixture_establish(fixture, 40000);
-	fixture_sent(fixture, describe_tcp(40000, TCP_FIN | TCP_ACK, 1001));
-	fixture_pass(fixture, 3600 * SECOND_NS);
-	struct description in = reply_to(&out);
-	in.tcp_flags = TCP_ACK;
-	in.sequence = 7001;
-	assert_true(fixture_passes(fixture, in));
-	in.tcp_flags = TCP_FIN | TCP_ACK;
-	in.sequence = 7017;
-	in.payload_bytes = 0;
-	assert_true(fixture_passes(fixture, in));
-	fixture_pass(fixture, 239 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 1); /* TIME_WAIT */
-	fixture_pass(fixture, 3 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 0);
-}
-
-static void rfc5382_2_simultaneous_open_is_established(void **state)
-{
-	struct fixture *fixture = *state;
-	const struct seen out = fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1000));
-	struct description in = reply_segment(&out, TCP_SYN, 7000);
-	assert_true(fixture_passes(fixture, in));
-	fixture_sent(fixture, describe_tcp(40000, TCP_SYN | TCP_ACK, 1000));
-	in.tcp_flags = TCP_SYN | TCP_ACK;
-	assert_true(fixture_passes(fixture, in));
-	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 1);
-}
-
-static void rfc5382_4_an_unsolicited_syn_is_dropped_in_silence(void **state)
-{
-	struct fixture *fixture = *state;
-	struct description in = describe_tcp(443, TCP_SYN, 1);
-	in.outside = true;
-	in.source = REMOTE;
-	in.destination = ACME_IP_1;
-	in.destination_port = 5000;
-	assert_false(fixture_passes(fixture, in));
-	assert_int_equal(fixture_active(fixture), 0);
-}
-
-static void rfc7857_2_only_a_reset_that_fits_closes(void **state)
-{
-	struct fixture *fixture = *state;
-	const struct seen out = fixture_establish(fixture, 40000);
-	struct description in = reply_segment(&out, TCP_RST, 9999); /* 7001 would fit */
-	assert_true(fixture_passes(fixture, in));
-	fixture_pass(fixture, 200 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 1);
-	fixture_sent(fixture, describe_tcp(40000, TCP_ACK, 1001)); /* still alive: the long timer holds again */
-	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 1);
-	in.sequence = 9999;
-	assert_true(fixture_passes(fixture, in));
-	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 0); /* doubtful and silent: four minutes since the first such RST */
-	fixture_establish(fixture, 40001);
-	const struct session *session = &fixture->shard->sessions[0];
-	for (uint32_t i = 0; session->state == SESSION_FREE; i++)
-		session = &fixture->shard->sessions[i];
-	in.destination = session->egress_address;
-	in.destination_port = session->egress_port;
-	in.sequence = 7001;
-	assert_true(fixture_passes(fixture, in));
-	fixture_pass(fixture, SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 0);
-}
-
-static void rfc7857_2_a_forged_reset_does_not_end_at_once_what_was_long_idle(void **state)
-{
-	struct fixture *fixture = *state;
-	const struct seen out = fixture_establish(fixture, 40000);
-	struct description in = reply_segment(&out, TCP_RST, 9999); /* 7001 would fit */
-	fixture_pass(fixture, 3600 * SECOND_NS);
-	assert_true(fixture_passes(fixture, in));
-	fixture_pass(fixture, 230 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 1);
-	assert_true(fixture_passes(fixture, in)); /* a second one changes nothing */
-	fixture_pass(fixture, 12 * SECOND_NS);
-	assert_int_equal(fixture_active(fixture), 0);
-}
-
-static void a_reset_that_does_not_fit_never_lengthens_the_time_of_a_state(void **state)
-{
-	struct fixture *fixture = *state;
-	const struct seen out = fixture_sent(fixture, describe_tcp(40000, TCP_SYN, 1000));
-	struct description in = reply_segment(&out, TCP_RST, 9999);
-	assert_true(fixture_passes(fixture, in));
-	fixture_pass(fixture, 32 * SECOND_NS); /* an unanswered SYN has 30 s, not the four minutes after a RST */
-	assert_int_equal(fixture_active(fixture), 0);
 }
 
 static void rfc5382_10_icmp_errors_are_translated_and_end_nothing(void **state)
@@ -529,53 +410,6 @@ static void listed_worker_of_an_open_vpc_ends_with_its_sessions(void **state)
 	assert_false(fixture_passes(fixture, reply_to(&old)));
 }
 
-static void limits_hold_per_workspace_and_spare_the_others(void **state)
-{
-	struct fixture *fixture = *state;
-	fixture->draft.workspaces[0].limits.sessions = 10;
-	fixture_apply(fixture);
-	unsigned opened = 0;
-	for (uint16_t port = 1; port <= 50; port++)
-		opened += !fixture_sent(fixture, describe_tcp(port, TCP_SYN, 1)).tunnelled;
-	assert_int_equal(opened, 10);
-	assert_int_equal(fixture_drops(fixture, DROP_LIMIT_SESSIONS), 40);
-	struct description of = describe_tcp(1, TCP_SYN, 1);
-	of.vni = VNI_GLOBEX;
-	assert_false(fixture_sent(fixture, of).tunnelled);
-	fixture->draft.workspaces[0].limits = (struct policy_limits){.half_open = 12};
-	fixture_apply(fixture);
-	opened = 0;
-	for (uint16_t port = 100; port < 110; port++)
-		opened += !fixture_sent(fixture, describe_tcp(port, TCP_SYN, 1)).tunnelled;
-	assert_int_equal(opened, 2);
-	fixture->draft.workspaces[0].limits = (struct policy_limits){.new_sessions_per_second = 5};
-	fixture_apply(fixture);
-	for (unsigned i = 0, opened_by_rate = 0; i < 100; i++) {
-		struct frame frame;
-		struct description one = describe_udp((uint16_t)(5000 + i), REMOTE, 80);
-		fixture_send(fixture, &frame, &one);
-		opened_by_rate += frame.packet.out_port == PORT_OUTSIDE && frame.packet.verdict == PACKET_FORWARD;
-		assert_true(opened_by_rate <= 5);
-	}
-	assert_int_equal(fixture_drops(fixture, DROP_LIMIT_SESSION_RATE), 95);
-}
-
-static void a_full_table_refuses_and_evicts_nobody(void **state)
-{
-	(void)state;
-	struct fixture *fixture = fixture_new(1024);
-	const struct seen first = fixture_sent(fixture, describe_udp(1, REMOTE, 5000));
-	for (uint16_t port = 2; port <= 1024; port++)
-		assert_false(fixture_sent(fixture, describe_udp(port, REMOTE, 5000)).tunnelled);
-	struct frame frame;
-	struct description of = describe_udp(2000, REMOTE, 5000);
-	fixture_send(fixture, &frame, &of);
-	assert_int_equal(fixture_drops(fixture, DROP_SESSIONS_EXHAUSTED), 1);
-	assert_true(fixture_passes(fixture, reply_to(&first)));
-	assert_int_equal(fixture_active(fixture), 1024);
-	fixture_free(fixture);
-}
-
 static void a_clock_that_jumps_breaks_nothing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -610,14 +444,6 @@ int main(void)
 		TEST(rfc4787_5_udp_lives_five_minutes_and_outbound_refreshes),
 		TEST(dns_ends_soon_after_its_answer_and_not_before),
 		TEST(rfc5508_2_ping_lives_a_minute),
-		TEST(rfc5382_5_established_tcp_lives_idle_for_two_hours_four),
-		TEST(an_unanswered_syn_ends_after_thirty_seconds),
-		TEST(rfc5382_2_half_close_lets_data_flow_the_other_way),
-		TEST(rfc5382_2_simultaneous_open_is_established),
-		TEST(rfc5382_4_an_unsolicited_syn_is_dropped_in_silence),
-		TEST(rfc7857_2_only_a_reset_that_fits_closes),
-		TEST(rfc7857_2_a_forged_reset_does_not_end_at_once_what_was_long_idle),
-		TEST(a_reset_that_does_not_fit_never_lengthens_the_time_of_a_state),
 		TEST(rfc5382_10_icmp_errors_are_translated_and_end_nothing),
 		TEST(icmp_errors_from_a_worker_speak_of_the_egress_ip),
 		TEST(a_reused_vni_never_matches_old_sessions),
@@ -626,8 +452,6 @@ int main(void)
 		TEST(p11_a_draining_ip_takes_no_new_sessions_and_keeps_the_old),
 		TEST(listed_workers_alone_may_send_and_only_from_their_host),
 		TEST(listed_worker_of_an_open_vpc_ends_with_its_sessions),
-		TEST(limits_hold_per_workspace_and_spare_the_others),
-		cmocka_unit_test(a_full_table_refuses_and_evicts_nobody),
 		TEST(a_clock_that_jumps_breaks_nothing),
 	};
 	return cmocka_run_group_tests_name("sessions", tests, NULL, NULL);

@@ -27,6 +27,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 SIM = ("world", "wire", "oracle", "oracle_policy", "oracle_session", "oracle_fragment", "oracle_bytes", "model",
        "traffic", "sim")
+NAT_FIXTURE = ("fixture", "draft")
 COMPILER = ["ccache", "gcc"] if shutil.which("ccache") else ["gcc"]
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-fno-strict-aliasing", "-I.", "-MMD"]
 SIM_PACKETS = ("60000", "750000")  # a quick look, and a thorough one
@@ -86,7 +87,7 @@ class Builder:
 
     def sources(self):
         sim = [self.tree / f"tests/sim/{name}.c" for name in (*SIM, "image", "simulator", "exhaustive", "sabotage")]
-        return [*self.core, *sim, self.tree / "tests/nat/fixture.c",
+        return [*self.core, *sim, *(self.tree / f"tests/nat/{name}.c" for name in NAT_FIXTURE),
                 *(self.tree / f"tests/nat/{name}.c" for name in self.tests)]
 
     @staticmethod
@@ -155,7 +156,7 @@ class Builder:
             return [self.tree / f"tests/{part}/{name}.c" for name in names]
         quick, thorough = ([("simulator", of("sim", "simulator", *SIM), ["--packets", packets, "--seed", SIM_SEED])]
                            for packets in SIM_PACKETS)
-        nat = [(name, of("nat", name, "fixture"), []) for name in self.tests]
+        nat = [(name, of("nat", name, *NAT_FIXTURE), []) for name in self.tests]
         return [("sabotage", of("sim", "sabotage", *SIM), []), *quick, *nat, *thorough,
                 ("exhaustive", of("sim", "exhaustive", "image", *SIM), [])]
 
