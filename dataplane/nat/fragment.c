@@ -422,6 +422,9 @@ static struct session *session_of(struct nat_shard *shard, const struct datagram
 	if (session->state == SESSION_FREE || key.low != datagram->session_key.low ||
 		key.high != datagram->session_key.high)
 		return NULL;
+	/* The same worker's next session with the same remote may be on another address, which is not what was sent to. */
+	if (datagram_port(datagram) == PORT_OUTSIDE && session->egress_address != datagram->destination)
+		return NULL;
 	return session;
 }
 

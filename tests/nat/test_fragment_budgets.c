@@ -303,6 +303,35 @@ static void what_began_at_an_own_address_goes_nowhere_when_that_is_shared(void *
 	assert_all_given_up(fixture, 1);
 }
 
+/* Its session has ended with the address, and the worker's next one with the same remote is on another address. */
+static void a_later_fragment_does_not_follow_a_session_on_another_address(void **state)
+{
+	struct fixture *fixture = *state;
+	struct policy_draft *draft = &fixture->draft;
+	fixture_share(fixture);
+	draft->egress_ips[2] = draft->egress_ips[1];
+	draft->egress_ips[1] = (struct policy_egress_ip){.address = ACME_IP_1, .state = POLICY_EGRESS_DRAINING};
+	draft->workspaces[0].egress_count = 2;
+	draft->workspaces[1].egress_first = 2;
+	draft->counts[POLICY_EGRESS_IPS] = 3;
+	fixture_apply(fixture);
+	const struct description reply = shared_reply(fixture, 0, 40000);
+	assert_int_equal(reply.destination, SHARED_IP);
+	frame_piece(&frames[0], &reply, 0);
+	assert_int_equal(fixture_run(fixture, &frames[0]), PACKET_FORWARD);
+	/* The shared address is not acme's any more. */
+	draft->egress_ips[0] = (struct policy_egress_ip){.address = ACME_IP_1};
+	draft->egress_ips[1] = draft->egress_ips[2];
+	draft->workspaces[0].egress_count = draft->workspaces[1].egress_first = 1;
+	draft->counts[POLICY_EGRESS_IPS] = 2;
+	fixture_apply(fixture);
+	assert_int_equal(shared_reply(fixture, 0, 40000).destination, ACME_IP_1);
+	frame_piece(&frames[1], &reply, 1);
+	assert_int_equal(fixture_run(fixture, &frames[1]), PACKET_DROP);
+	assert_int_equal(frames[1].packet.drop_reason, DROP_FRAGMENT);
+	assert_int_equal(fixture->counters->shards[0].guard_violations, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -319,6 +348,7 @@ int main(void)
 		TEST(p7_what_waits_at_a_shared_address_is_the_pools_to_pay),
 		TEST(what_waits_at_a_shared_address_never_reaches_the_ports_next_owner),
 		TEST(what_began_at_an_own_address_goes_nowhere_when_that_is_shared),
+		TEST(a_later_fragment_does_not_follow_a_session_on_another_address),
 	};
 	return cmocka_run_group_tests_name("fragment budgets", tests, NULL, NULL);
 }

@@ -169,10 +169,13 @@ enum drop_reason fragment_follows(struct oracle *oracle, struct judgement *of, b
 	EACH_ENTRY (oracle, it)
 		if (it->serial == datagram->session)
 			of->entry = it;
-	/* The same worker may have a new session with the same remote: the fragment may follow that, or be lost. */
+	/* The same worker may have a new session with the same remote: the fragment may follow that, or be lost. It is, if
+	 * it was sent to an address that the new one does not have. */
 	if (of->entry == NULL && of->seen->reason != DROP_FRAGMENT)
 		of->entry = find_inside(oracle, datagram->tuple.vni, datagram->protocol, datagram->tuple.inside,
 			datagram->tuple.inside_port, datagram->tuple.remote, datagram->tuple.remote_port);
+	if (!outbound && of->entry != NULL && of->entry->egress_address != datagram->destination)
+		of->entry = NULL;
 	if (datagram->is != KNOWN || listed_since(oracle, of->entry) == NULL)
 		return DROP_FRAGMENT;
 	if (!alive(oracle, of->entry) || of->entry->vpc > datagram->begun || of->entry->egress > datagram->begun ||

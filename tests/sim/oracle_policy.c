@@ -23,12 +23,12 @@ void oracle_policy(struct oracle *oracle, const struct policy_snapshot *snapshot
 {
 	static struct oracle old;
 	const struct oracle *before = &old;
+	EACH_ENTRY (oracle, entry)
+		listed_since(oracle, entry); /* who ends with his worker must be known before that goes */
 	if (snapshot == NULL) {
 		oracle->has_policy = false; /* the objects are remembered: the next policy may name them again */
 		return;
 	}
-	EACH_ENTRY (oracle, entry)
-		listed_since(oracle, entry); /* who ends with his worker must be known before that goes */
 	old.has_policy = oracle->serials != 0;
 	if (old.has_policy)
 		memcpy(old.policy_bytes, oracle->policy_bytes, oracle->policy.size_bytes);
