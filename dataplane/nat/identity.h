@@ -31,12 +31,19 @@ struct identity {
 	uint32_t ports;	     /* egress IP: first << 16 | last */
 };
 
+/* Which egress IP a worker was given: pairing.h. */
+struct identity_pairing {
+	uint32_t egress_slot;
+	uint32_t since; /* swap number; who was born later did not give or get it. 0: none */
+};
+
 struct identities {
 	uint32_t sequence; /* number of the last policy swap; the first is 1 */
 	struct identity workspaces[WORKSPACE_COUNT_MAX];
 	struct identity vpcs[VPC_COUNT_MAX];
 	struct identity egress_ips[EGRESS_IP_COUNT_MAX];
 	struct identity workers[WORKER_COUNT_MAX];
+	struct identity_pairing pairings[WORKER_COUNT_MAX]; /* by worker's slot */
 	char workspace_ids[WORKSPACE_COUNT_MAX][ID_SIZE_BYTES];
 	char vpc_ids[VPC_COUNT_MAX][ID_SIZE_BYTES];
 };

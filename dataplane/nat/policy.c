@@ -6,6 +6,7 @@
 
 #include "dataplane/nat/identity.h"
 #include "dataplane/nat/nat.h"
+#include "dataplane/nat/pairing.h"
 #include "dataplane/nat/snapshot.h"
 
 /* Hands out pieces of the block; policy_tables_size() walks the same requests
@@ -37,7 +38,7 @@ struct build {
 	const struct policy_snapshot *snapshot;
 	struct policy_tables *tables;
 	struct identity_slots slots;
-	void *scratch;
+	void *scratch, *pairing_scratch;
 };
 
 /* Blocks of shared addresses. */
@@ -80,6 +81,7 @@ static void build_layout(struct build *build)
 	build->slots.egress_ips = arena_take(arena, egress_ips, sizeof(uint32_t));
 	build->slots.workers = arena_take(arena, workers, sizeof(uint32_t));
 	build->scratch = arena_take(arena, identities_scratch_size(snapshot), 1);
+	build->pairing_scratch = arena_take(arena, pairing_scratch_size(egress_ips), 1);
 	tables->vpc_mask = hash_slot_count(vpcs) - 1;
 	tables->egress_mask = hash_slot_count(egress_ips) - 1;
 	tables->block_mask = hash_slot_count(block_count(snapshot)) - 1;
@@ -375,6 +377,7 @@ struct policy_tables *policy_tables_build(void *memory, struct identities *ident
 	fill_egress_ips(&build);
 	fill_born(tables, identities);
 	fill_the_rest(&build, identities);
+	pairing_assign(identities, tables, snapshot, &build.slots, build.pairing_scratch);
 	tables->sequence = identities->sequence;
 	tables->encapsulation = snapshot->encapsulation;
 	tables->plain_vni = snapshot->plain_vni;

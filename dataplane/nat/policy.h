@@ -102,8 +102,9 @@ struct table_block {
 
 /* Of one listed worker, by slot. */
 struct table_worker {
-	uint32_t born; /* identity.h */
-	uint32_t vtep; /* 0: any trusted one */
+	uint32_t born;	       /* identity.h */
+	uint32_t vtep;	       /* 0: any trusted one */
+	uint32_t egress_index; /* in egress_lists, the one that it uses first: pairing.h */
 };
 
 /* Place in the hash of workers, by (VNI, address). */

@@ -6,6 +6,7 @@
 #include "dataplane/nat/bytes.h"
 #include "dataplane/nat/limits.h"
 #include "dataplane/nat/owner.h"
+#include "dataplane/nat/pairing.h"
 #include "dataplane/nat/session.h"
 
 enum {
@@ -16,9 +17,6 @@ enum {
 	/* Maps are built at most once per millisecond, after a burst of as many as fit into BUILD_BURST_NS. */
 	BUILD_NS = 1000000,
 	BUILD_BURST_NS = 64 * BUILD_NS,
-	/* Up to here each IP of a workspace is weighed for pairing; beyond, the first
-	   one is taken by hash. */
-	PAIRING_WEIGHED_MAX = 64,
 };
 
 uint32_t ports_map_count(uint32_t sessions_max)
@@ -275,17 +273,31 @@ static bool port_on(struct nat_shard *shard, const struct ports_request *request
 	return true;
 }
 
-/* The IP that the worker's prefix names; else rendezvous hashing: another IP of the workspace may come or go without moving
- * the worker from its own. */
+/* The IP that the policy says for this worker: by its prefix, or as pairing.h gave it; in egress_lists, UINT32_MAX: none. */
+static uint32_t policy_says(const struct ports_request *request)
+{
+	const struct policy_tables *policy = request->policy;
+	if (UNLIKELY(request->vpc->flags & TABLE_VPC_PREFERS)) {
+		const uint32_t index = policy_egress_preferred(policy, request->vpc, request->inside_address);
+		if (index != UINT32_MAX && policy->egress_lists[index].state == POLICY_EGRESS_ACTIVE)
+			return index;
+	}
+	if ((request->vpc->flags & TABLE_VPC_ANY_LISTED) == 0)
+		return PAIRING_NONE;
+	const uint32_t slot = policy_worker_slot(policy, request->vni, request->inside_address);
+	return slot != SESSION_NO_WORKER ? policy->workers[slot].egress_index : PAIRING_NONE;
+}
+
+/* What the policy says; else rendezvous hashing: another IP of the workspace may come or go without moving the worker from
+ * its own. */
 static uint32_t preferred_egress(const struct nat_shard *shard, const struct ports_request *request,
 	const struct table_egress *list, uint32_t count)
 {
-	if (UNLIKELY(request->vpc->flags & TABLE_VPC_PREFERS)) {
-		const uint32_t at = policy_egress_preferred(request->policy, request->vpc, request->inside_address) -
-				    request->workspace->egress_first;
-		if (at < count && list[at].state == POLICY_EGRESS_ACTIVE)
-			return at;
-	}
+	if (count == 1)
+		return 0;
+	const uint32_t said = policy_says(request);
+	if (said != UINT32_MAX)
+		return said - request->workspace->egress_first;
 	const uint64_t worker =
 		hash_mix(((uint64_t)request->vni << 32 | request->inside_address) ^ shard->secret.words[3]);
 	if (count > PAIRING_WEIGHED_MAX)
