@@ -14,6 +14,7 @@
 #include "control/apply.h"
 #include "control/apply_host.h"
 #include "control/daemon.h"
+#include "control/notify.h"
 #include "control/scalar.h"
 #include "control/state.h"
 #include "control/vpc_finder.h"
@@ -436,9 +437,12 @@ void admission_set_basis(struct admission *admission, struct revision *basis)
 		}
 	}
 	if (!admission->settled) {
-		/* Who is open already is asked before anything is changed. */
-		while ((worker = worker_registry_take_queued(admission->registry)) != NULL)
+		/* Who is open already is asked before anything is changed. With many workers that takes a while. */
+		for (size_t i = 1; (worker = worker_registry_take_queued(admission->registry)) != NULL; i++) {
 			(void)bring_on(admission, worker);
+			if (i % BATCH_MAX == 0 && admission->daemon->watchdog)
+				notify_send("WATCHDOG=1");
+		}
 	}
 	while (worker_registry_has_gone(admission->registry))
 		close_gone(admission);

@@ -108,6 +108,7 @@ static void link_told(void *context, const struct worker_link *link)
 	struct admission_links *links = context;
 	struct problems problems = {0};
 	struct worker *worker;
+	enum status status = STATUS_OK;
 
 	if (links->host == NULL || links->daemon->classifier == NULL)
 		return; /* everything is read once there is a configuration */
@@ -117,9 +118,11 @@ static void link_told(void *context, const struct worker_link *link)
 		worker = worker_registry_by_ifindex(links->registry, link->ifindex);
 		if (worker != NULL && strcmp(worker->spec.interface, link->name) != 0)
 			worker_registry_set_ifindex(links->registry, worker, 0); /* it was renamed */
-		else if (worker == NULL && name_is_claimed(links, link->name) &&
-			 classifier_claim(links->daemon->classifier, link->ifindex, link->name, &problems) != STATUS_OK)
-			log_problems(&links->daemon->log, LOG_LEVEL_ERROR, &problems);
+		else if (worker == NULL && name_is_claimed(links, link->name))
+			status = classifier_claim(links->daemon->classifier, link->ifindex, link->name, &problems);
+		if (status != STATUS_OK)
+			log_problems(&links->daemon->log,
+				status == STATUS_UNREACHABLE ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, &problems);
 		if (links->host->flags & MODEL_NETLINK_ALIAS)
 			take_alias(links, link);
 		worker = worker_registry_find(links->registry, link->name);

@@ -256,6 +256,7 @@ void apply_host_classifier(struct daemon *daemon)
 	/* A worker host that is none any more has no workers: their interfaces are closed, as by any reload. */
 	if (!classifier_ensure(daemon))
 		return;
+	classifier_attach_on_clsact(daemon->classifier, (basis->model->worker_host.flags & MODEL_ATTACH_CLSACT) != 0);
 	admission_set_basis(daemon->admission, basis);
 	classifier_apply_model(daemon, basis->model);
 }

@@ -411,11 +411,15 @@ static int claim_hook(
 		*outdated = true;
 		return 0;
 	}
-	return classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+	return classifier_tc_attach_first(ifindex, kind, classifier->program_fds[kind], classifier->on_clsact);
 }
 
 static enum status hook_failed(const char *interface, int error, struct problems *problems)
 {
+	if (error == -ENODEV) {
+		problems_add(problems, "%s: the interface has just gone", interface);
+		return STATUS_UNREACHABLE;
+	}
 	problems_add(problems, "%s: the classifier cannot be attached: %s; remove other tc filters of priority 1",
 		interface, strerror(-error));
 	return STATUS_SYSTEM;
@@ -543,6 +547,11 @@ enum status classifier_apply(struct classifier *classifier, const struct classif
 	if (status == STATUS_OK)
 		*ret_missing = missing;
 	return status;
+}
+
+void classifier_attach_on_clsact(struct classifier *classifier, bool on_clsact)
+{
+	classifier->on_clsact = on_clsact;
 }
 
 enum status classifier_claim(

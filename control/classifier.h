@@ -84,7 +84,17 @@ struct classifier_change {
 	bool claimed;			 /* not `admitted`: it waits; its drops are counted for its workspace */
 };
 
-/* The interface drops everything from here on, unless a worker is open on it. */
+/*
+ * Whether an interface that is claimed for the first time gets its programs on clsact, though the kernel has TCX: an
+ * attachment to TCX waits until all programs of the host that run have ended (synchronize_rcu), two for each worker.
+ * From the next claim on; what is attached already stays where it is.
+ */
+void classifier_attach_on_clsact(struct classifier *classifier, bool on_clsact);
+
+/*
+ * The interface drops everything from here on, unless a worker is open on it. STATUS_UNREACHABLE: it has gone
+ * meanwhile.
+ */
 enum status classifier_claim(
 	struct classifier *classifier, uint32_t ifindex, const char *interface, struct problems *problems);
 

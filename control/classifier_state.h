@@ -3,6 +3,7 @@
 #ifndef POSTERN_CONTROL_CLASSIFIER_STATE_H
 #define POSTERN_CONTROL_CLASSIFIER_STATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bpf/worker.skel.h"
@@ -17,7 +18,8 @@ struct classifier {
 	struct classifier_policy policy;
 	int program_fds[CLASSIFIER_PROGRAM_COUNT];
 	uint32_t program_ids[CLASSIFIER_PROGRAM_COUNT];
-	int cpu_count; /* possible ones: values of a per-CPU entry */
+	bool on_clsact; /* where a program is attached first */
+	int cpu_count;	/* possible ones: values of a per-CPU entry */
 };
 
 #endif

@@ -215,6 +215,13 @@ int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int pro
 	return error == -EINVAL ? clsact_attach(ifindex, kind, program_fd) : error;
 }
 
+int classifier_tc_attach_first(uint32_t ifindex, enum classifier_program kind, int program_fd, bool on_clsact)
+{
+	int error = on_clsact ? -EINVAL : tcx_attach(ifindex, kind, program_fd, 0);
+
+	return error == -EINVAL ? clsact_attach(ifindex, kind, program_fd) : error;
+}
+
 static bool hook_is_empty(struct nl_sock *netlink, uint32_t ifindex, uint32_t minor)
 {
 	struct nl_cache *filters;

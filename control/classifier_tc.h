@@ -11,6 +11,7 @@
 #ifndef POSTERN_CONTROL_CLASSIFIER_TC_H
 #define POSTERN_CONTROL_CLASSIFIER_TC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,9 @@ uint32_t classifier_tc_attached(
 
 /* Puts the program there, in place of an older one of ours without a gap. 0 or -errno. */
 int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int program_fd);
+
+/* The same where nothing of ours is yet. `on_clsact`: also when the kernel has TCX. */
+int classifier_tc_attach_first(uint32_t ifindex, enum classifier_program kind, int program_fd, bool on_clsact);
 
 /* Takes whatever is ours off the interface, and its clsact if nobody else uses it. 0 or the first -errno. */
 int classifier_tc_detach(struct nl_sock *netlink, uint32_t ifindex);

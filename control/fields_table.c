@@ -45,9 +45,10 @@ enum {
 static const char *const encapsulations[] = {"vxlan", "none", NULL}; /* enum policy_encapsulation */
 static const char *const hairpins[] = {"deny", "allow", NULL};	     /* enum policy_hairpin */
 static const char *const mappings[] = {"endpoint-dependent", "endpoint-independent", NULL}; /* enum policy_mapping */
-static const char *const actions[] = {"deny", "allow", NULL};  /* enum policy_rule_action */
-static const char *const others[] = {"deny", "allow", NULL};   /* POLICY_WORKSPACE_ALLOW_OTHER clear, set */
-static const char *const defaults[] = {"allow", "deny", NULL}; /* POLICY_WORKSPACE_DEFAULT_DENY clear, set */
+static const char *const actions[] = {"deny", "allow", NULL};	  /* enum policy_rule_action */
+static const char *const attachments[] = {"tcx", "clsact", NULL}; /* MODEL_ATTACH_CLSACT clear, set */
+static const char *const others[] = {"deny", "allow", NULL};	  /* POLICY_WORKSPACE_ALLOW_OTHER clear, set */
+static const char *const defaults[] = {"allow", "deny", NULL};	  /* POLICY_WORKSPACE_DEFAULT_DENY clear, set */
 
 /* ---- gateway ---- */
 
@@ -670,7 +671,17 @@ static const struct field worker_host_fields[] = {
 		.default_text = "",
 		VALUE(struct model_worker_host, interfaces),
 		.doc = "Interfaces with such names are closed as soon as they appear, before anybody says whose they "
-		       "are, and a fence keeps what they send before that out of this host: say it on each worker host."},
+		       "are, and a fence keeps what they send before that out of this host: say it on each worker "
+		       "host."},
+	{.key = "attach",
+		.type = FIELD_CHOICE,
+		.choices = attachments,
+		.bit = MODEL_ATTACH_CLSACT,
+		.default_text = "tcx",
+		VALUE(struct model_worker_host, flags),
+		.doc = "Where the classifier's programs go on an interface that has none yet: tcx, where the kernel "
+		       "has it "
+		       "(Linux 6.6), or clsact in any case, which is faster where many workers come and go."},
 	{.key = "netlink_alias",
 		.type = FIELD_BOOL,
 		.bit = MODEL_NETLINK_ALIAS,

@@ -139,6 +139,7 @@ enum { MODEL_PATH_SIZE_BYTES = 256 }; /* of files that the configuration names *
 
 enum model_worker_host_flags {
 	MODEL_NETLINK_ALIAS = 1u << 0, /* a link's alias may make it a worker */
+	MODEL_ATTACH_CLSACT = 1u << 2, /* though the kernel has TCX */
 	MODEL_GATEWAY_PROBE = 1u << 1, /* a gateway that does not answer is not used */
 };
 

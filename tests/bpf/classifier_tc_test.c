@@ -94,6 +94,26 @@ static void filter_of_an_earlier_kernel_stays_on_its_hook(void **state)
 	assert_int_equal(opts.prog_id, host_pinned_program_id("worker_ingress"));
 }
 
+static void first_attachment_goes_to_clsact_when_that_is_wanted_and_stays_there(void **state)
+{
+	static const enum bpf_tc_attach_point points[] = {BPF_TC_INGRESS, BPF_TC_EGRESS};
+	static const char *const names[] = {"worker_ingress", "worker_egress"};
+	struct host *host = *state;
+
+	classifier_attach_on_clsact(host->classifier, true);
+	host_apply(host, 0);
+	host_reopen(host); /* wants TCX again, for others */
+	host_apply(host, 0);
+	for (int i = 0; i < 2; i++) {
+		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex("w0"), .attach_point = points[i]);
+		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0x5053, .priority = 1);
+
+		assert_int_equal(host_attached("w0", points[i]), 0); /* on TCX */
+		assert_int_equal(bpf_tc_query(&hook, &opts), 0);
+		assert_int_equal(opts.prog_id, host_pinned_program_id(names[i]));
+	}
+}
+
 static void program_of_ours_is_first_and_others_on_tcx_are_left_alone(void **state)
 {
 	enum bpf_attach_type hook = (enum bpf_attach_type)HOST_TCX_INGRESS;
@@ -130,6 +150,7 @@ int main(int argc, char *argv[])
 		HOST_TEST(filters_of_others_are_left_alone),
 		/* Where there is TCX. */
 		HOST_TEST(filter_of_an_earlier_kernel_stays_on_its_hook),
+		HOST_TEST(first_attachment_goes_to_clsact_when_that_is_wanted_and_stays_there),
 		HOST_TEST(program_of_ours_is_first_and_others_on_tcx_are_left_alone),
 	};
 
