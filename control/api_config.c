@@ -12,22 +12,20 @@ static void serve_config(struct daemon *daemon, struct api_request *request)
 {
 	const struct revision *desired = daemon->config.desired;
 	struct evbuffer *body;
-	char *with_sources = NULL;
-	const char *text;
+	char *text;
 
 	if (desired == NULL) {
 		api_answer_error(request, 404, "there is no configuration: posternd waits for a valid file");
 		return;
 	}
 	body = evbuffer_new();
-	if (api_request_query(request, "sources") != NULL)
-		with_sources = model_print_with_sources(desired->model);
-	text = api_request_query(request, "sources") != NULL ? with_sources : desired->text;
+	text = api_request_query(request, "sources") != NULL ? model_print_with_sources(desired->model)
+							     : model_print(desired->model);
 	if (body == NULL || text == NULL || evbuffer_add(body, text, strlen(text)) != 0)
 		api_answer_error(request, 503, "posternd is out of memory");
 	else
 		api_answer_text(request, 200, "application/yaml", body);
-	free(with_sources);
+	free(text);
 	if (body != NULL)
 		evbuffer_free(body);
 }

@@ -21,6 +21,8 @@ enum {
 	CHECK_TICKS = 30,     /* how often everything is compared though nothing seems to have changed */
 	RECONCILE_DUTY_FACTOR = 10,
 	RECONCILE_DELAY_MAX_MS = 1000,
+	LAST_GOOD_DELAY_MS = 20,
+	LAST_GOOD_INTERVAL_MS = 1000,
 };
 
 static void apply_send_policy(struct daemon *daemon);
@@ -47,6 +49,61 @@ static void apply_failed(struct daemon *daemon, struct problems *problems)
 	daemon->apply.reconcile_errors++;
 	log_problems(&daemon->log, LOG_LEVEL_ERROR, problems);
 	problems_clear(problems);
+}
+
+/* ---- what is in force ---- */
+
+/* At most each LAST_GOOD_INTERVAL_MS, and not before whoever waits for the change has its answer. */
+static void apply_keep_last_good(struct daemon *daemon)
+{
+	struct daemon_apply *apply = &daemon->apply;
+	uint64_t since_ms = (daemon_monotonic_ns() - apply->last_good_saved_ns) / 1000000;
+	uint64_t delay_ms = LAST_GOOD_DELAY_MS;
+	struct timeval delay;
+
+	apply->last_good_due = true;
+	if (event_pending(daemon->last_good, EV_TIMEOUT, NULL))
+		return;
+	if (since_ms < LAST_GOOD_INTERVAL_MS)
+		delay_ms += LAST_GOOD_INTERVAL_MS - since_ms;
+	delay.tv_sec = (time_t)(delay_ms / 1000);
+	delay.tv_usec = (suseconds_t)(delay_ms % 1000 * 1000);
+	event_add(daemon->last_good, &delay);
+}
+
+void apply_save_last_good(struct daemon *daemon)
+{
+	struct daemon_apply *apply = &daemon->apply;
+	struct problems problems = {0};
+	char *text;
+
+	if (!apply->last_good_due || apply->in_force == NULL)
+		return;
+	apply->last_good_due = false;
+	apply->last_good_saved_ns = daemon_monotonic_ns();
+	text = revision_text_to_keep(apply->in_force);
+	if (text == NULL)
+		problems_add(&problems, "the last good configuration can not be stored: out of memory");
+	else
+		state_save_last_good(daemon->state, text, &problems);
+	free(text);
+	if (problems.count > 0)
+		apply_failed(daemon, &problems);
+}
+
+static void apply_put_in_force(struct daemon *daemon, struct revision *revision)
+{
+	struct daemon_apply *apply = &daemon->apply;
+	struct revision *before = apply->in_force;
+
+	if (before == NULL || before->model != revision->model) {
+		object_times_carry(revision_times(revision), revision->model,
+			before != NULL ? revision_times(before) : NULL, before != NULL ? before->model : NULL,
+			OBJECT_IN_FORCE, daemon_unix_s());
+		apply_keep_last_good(daemon);
+	}
+	apply->in_force = revision_hold(revision);
+	revision_release(before);
 }
 
 /* ---- policy ---- */
@@ -100,22 +157,16 @@ static void apply_send_policy(struct daemon *daemon)
 static void apply_policy_acknowledged(struct daemon *daemon)
 {
 	struct daemon_apply *apply = &daemon->apply;
-	struct problems problems = {0};
-	bool another = apply->in_force == NULL || (apply->in_force->text != apply->answered->text &&
-							  strcmp(apply->in_force->text, apply->answered->text) != 0);
+	bool another = apply->in_force == NULL || apply->in_force->model != apply->answered->model;
 
 	apply->refused = false;
 	apply->refusal_text[0] = '\0';
 	apply->acknowledged_generation = apply->sent_generation;
-	revision_release(apply->in_force);
-	apply->in_force = revision_hold(apply->answered);
+	apply_put_in_force(daemon, apply->answered);
 	/* Workers come and go many times a second: those are no events for the log. */
 	log_write(&daemon->log, another ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
 		"policy in force generation=%" PRIu64 " workspaces=%zu", apply->acknowledged_generation,
 		apply->in_force->model->workspace_count);
-	if (another &&
-		state_save_last_good(daemon->state, revision_text_to_keep(apply->in_force), &problems) != STATUS_OK)
-		apply_failed(daemon, &problems);
 	/* A dataplane that has just come needs its packets steered, also if it got the policy of before. */
 	if (another || apply->claims_only || apply->dirty || !apply->steered) {
 		daemon->announce.dirty = true;
@@ -348,10 +399,7 @@ void apply_desired_changed(struct daemon *daemon, bool model_changed)
 		apply_send_policy(daemon);
 	} else if (daemon->config.desired != NULL) {
 		/* Nobody is to be asked: it is in force. */
-		revision_release(apply->in_force);
-		apply->in_force = revision_hold(daemon->config.desired);
-		if (state_save_last_good(daemon->state, revision_text_to_keep(apply->in_force), &problems) != STATUS_OK)
-			apply_failed(daemon, &problems);
+		apply_put_in_force(daemon, daemon->config.desired);
 	}
 }
 

@@ -30,6 +30,9 @@ void apply_schedule(struct daemon *daemon);
 /* Classifier and steering may differ from what is wanted: they are compared. */
 void apply_check(struct daemon *daemon);
 
+/* Writes what is in force as the last good configuration, if that is due: the event `last_good`, and at the end. */
+void apply_save_last_good(struct daemon *daemon);
+
 /* Each second. */
 void apply_tick(struct daemon *daemon);
 

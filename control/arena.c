@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_SIZE_BYTES = 64 * 1024 };
+/* Chunks double: an arena of a few values is no larger than those need. */
+enum { CHUNK_SIZE_MIN_BYTES = 1024, CHUNK_SIZE_MAX_BYTES = 64 * 1024 };
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -24,7 +25,12 @@ void *arena_allocate(struct arena *arena, size_t size_bytes)
 	size_bytes = size_bytes ? (size_bytes + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1)
 				: alignof(max_align_t);
 	if (!chunk || chunk->size_bytes - chunk->used_bytes < size_bytes) {
-		size_t room_bytes = size_bytes > CHUNK_SIZE_BYTES ? size_bytes : CHUNK_SIZE_BYTES;
+		size_t room_bytes = chunk ? 2 * chunk->size_bytes : CHUNK_SIZE_MIN_BYTES;
+
+		if (room_bytes > CHUNK_SIZE_MAX_BYTES)
+			room_bytes = CHUNK_SIZE_MAX_BYTES;
+		if (room_bytes < size_bytes)
+			room_bytes = size_bytes;
 
 		chunk = calloc(1, sizeof(*chunk) + room_bytes);
 		if (!chunk)

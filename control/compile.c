@@ -13,7 +13,7 @@ enum { VXLAN_UDP_PORT = 4789, TABLE_ALIGNMENT_BYTES = 8 };
 /* A VPC by its VNI, and its index in the block. */
 struct vni_place {
 	uint32_t vni, vpc_index;
-	const struct model_vpc *vpc;
+	const struct model_vpc *vpc; /* NULL: a free place */
 };
 
 /* The registered workers that have a VPC here and are not listed by it already. */
@@ -255,35 +255,39 @@ static void compile_workspace(struct compiler *compiler, const struct model_work
 
 /* ---- registered workers ---- */
 
-static int place_compare(const void *left, const void *right)
+/* The place of that VNI, or the free one where it goes. `mask` + 1 places, a power of two, at most half of them taken. */
+static struct vni_place *place_find(struct vni_place *places, size_t mask, uint32_t vni)
 {
-	const struct vni_place *a = left, *b = right;
+	size_t at = vni * 0x9e3779b9u >> 8;
 
-	return a->vni < b->vni ? -1 : a->vni > b->vni;
+	while (places[at & mask].vpc && places[at & mask].vni != vni)
+		at++;
+	return &places[at & mask];
 }
 
-/* malloc'ed, sorted. VPCs are numbered as compile_workspace() does. */
-static struct vni_place *places_of(const struct model *model, size_t *ret_count)
+/* malloc'ed, by hash. VPCs are numbered as compile_workspace() does. */
+static struct vni_place *places_of(const struct model *model, size_t *ret_mask)
 {
-	size_t count = 0;
+	size_t count = 0, size = 2;
+	uint32_t index = 0;
 	struct vni_place *places;
 
 	for (size_t i = 0; i < model->workspace_count; i++)
 		count += model->workspaces[i].vpc_count;
-	places = calloc(count + 1, sizeof(*places));
+	while (size < 2 * count)
+		size *= 2;
+	places = calloc(size, sizeof(*places));
 	if (!places)
 		return NULL;
-	count = 0;
 	for (size_t i = 0; i < model->workspace_count; i++) {
-		for (size_t j = 0; j < model->workspaces[i].vpc_count; j++, count++)
-			places[count] = (struct vni_place){
-				.vni = model->workspaces[i].vpcs[j].vni,
-				.vpc_index = (uint32_t)count,
-				.vpc = &model->workspaces[i].vpcs[j],
-			};
+		for (size_t j = 0; j < model->workspaces[i].vpc_count; j++, index++) {
+			const struct model_vpc *vpc = &model->workspaces[i].vpcs[j];
+
+			*place_find(places, size - 1, vpc->vni) =
+				(struct vni_place){.vni = vpc->vni, .vpc_index = index, .vpc = vpc};
+		}
 	}
-	qsort(places, count, sizeof(*places), place_compare);
-	*ret_count = count;
+	*ret_mask = size - 1;
 	return places;
 }
 
@@ -322,11 +326,11 @@ static bool select_registered(
 {
 	struct hash_index listed = {0};
 	struct vni_place *places;
-	size_t place_count = 0;
+	size_t mask = 0;
 
 	if (!registered || registered->count == 0)
 		return true;
-	places = places_of(model, &place_count);
+	places = places_of(model, &mask);
 	ret_selection->workers = calloc(registered->count, sizeof(*ret_selection->workers));
 	if (!places || !ret_selection->workers || !listed_index(model, &listed)) {
 		free(places);
@@ -335,12 +339,11 @@ static bool select_registered(
 	}
 	for (size_t i = 0; i < registered->count; i++) {
 		const struct model_registered_worker *worker = &registered->workers[i];
-		const struct vni_place key = {.vni = worker->vni};
 		const uint32_t listed_key[2] = {worker->vni, worker->address};
 		uint64_t ignored;
-		const struct vni_place *place = bsearch(&key, places, place_count, sizeof(key), place_compare);
+		const struct vni_place *place = place_find(places, mask, worker->vni);
 
-		if (!place || !vpc_contains(place->vpc, worker->address) ||
+		if (!place->vpc || !vpc_contains(place->vpc, worker->address) ||
 			(listed.used_count != 0 && index_find(&listed, listed_key, sizeof(listed_key), &ignored)))
 			continue;
 		ret_selection->workers[ret_selection->count++] = (struct policy_worker){

@@ -163,6 +163,8 @@ static struct revision_basis daemon_basis(struct daemon *daemon)
 		.api.check_context = &daemon->config_key,
 		.mapping_routes = mapping_control_routes,
 		.mapping_context = daemon,
+		.api.parts = true,
+		.api.before = desired != NULL ? desired->model : NULL,
 	};
 }
 
@@ -207,10 +209,15 @@ static void daemon_log_shared_pool(
 static void daemon_desire(struct daemon *daemon, struct revision *revision)
 {
 	const struct revision_basis basis = daemon_basis(daemon);
+	struct revision *before = daemon->config.desired;
 
 	daemon_log_shared_pool(daemon, basis.shared_pool, &revision->shared_pool);
-	revision_release(daemon->config.desired);
+	if (before == NULL || before->model != revision->model)
+		object_times_carry(revision_times(revision), revision->model,
+			before != NULL ? revision_times(before) : NULL, before != NULL ? before->model : NULL,
+			OBJECT_WANTED, daemon_unix_s());
 	daemon->config.desired = revision;
+	revision_release(before);
 	drains_note(&daemon->drains, revision->model);
 	revision->sequence = ++daemon->config.sequence;
 	daemon_save_shared_pool(daemon);
@@ -269,7 +276,7 @@ static void daemon_adopt(
 {
 	if (source == DAEMON_SOURCE_FILE)
 		daemon->config.last_reload_unix_s = daemon_unix_s();
-	if (daemon->config.desired != NULL && strcmp(daemon->config.desired->text, revision->text) == 0) {
+	if (daemon->config.desired != NULL && plan_models_equal(daemon->config.desired->model, revision->model)) {
 		daemon->config.source = source;
 		revision_take_mappings(daemon->config.desired, revision);
 		revision_release(revision);
@@ -365,6 +372,8 @@ enum status daemon_try_change(struct daemon *daemon, const char *id, const char 
 
 	basis.api.changed_name = name;
 	basis.api.changed_text = text;
+	/* What they said last is what counts, until the watch has seen a change of them. */
+	basis.api.files_unchanged = daemon->config.file_valid && daemon->config.source == DAEMON_SOURCE_FILE;
 	status = revision_load(daemon->config_path, &basis, &revision, NULL, problems, &warnings);
 	problems_clear(&warnings);
 	if (status != STATUS_OK)
@@ -509,6 +518,11 @@ static void daemon_tick(evutil_socket_t fd, short what, void *context)
 		notify_send("WATCHDOG=1");
 }
 
+static void daemon_last_good(evutil_socket_t fd, short what, void *context)
+{
+	apply_save_last_good(context);
+}
+
 static void daemon_reconcile(evutil_socket_t fd, short what, void *context)
 {
 	apply_reconcile(context);
@@ -533,8 +547,9 @@ static enum status daemon_open_events(struct daemon *daemon)
 	}
 	daemon->tick = event_new(daemon->base, -1, EV_PERSIST, daemon_tick, daemon);
 	daemon->reconcile = event_new(daemon->base, -1, 0, daemon_reconcile, daemon);
+	daemon->last_good = event_new(daemon->base, -1, 0, daemon_last_good, daemon);
 	daemon->hosts_due = event_new(daemon->base, -1, 0, api_hosts_due, daemon);
-	if (daemon->tick == NULL || daemon->reconcile == NULL || daemon->hosts_due == NULL)
+	if (daemon->tick == NULL || daemon->reconcile == NULL || daemon->last_good == NULL || daemon->hosts_due == NULL)
 		return STATUS_NO_MEMORY;
 	event_add(daemon->tick, &second);
 	return STATUS_OK;
@@ -685,6 +700,7 @@ void daemon_close(struct daemon *daemon)
 {
 	if (daemon == NULL)
 		return;
+	apply_save_last_good(daemon);
 	listeners_close(daemon);
 	audit_close(daemon->audit);
 	watch_close(daemon->watch);
@@ -716,6 +732,8 @@ void daemon_close(struct daemon *daemon)
 		event_free(daemon->tick);
 	if (daemon->reconcile != NULL)
 		event_free(daemon->reconcile);
+	if (daemon->last_good != NULL)
+		event_free(daemon->last_good);
 	if (daemon->hosts_due != NULL)
 		event_free(daemon->hosts_due);
 	if (daemon->base != NULL) {

@@ -90,6 +90,8 @@ struct daemon_apply {
 	struct problems steer_problems;
 	bool dirty; /* classifier and steering may differ from what is wanted */
 	uint32_t ticks_since_check;
+	bool last_good_due; /* what is in force is not stored yet */
+	uint64_t last_good_saved_ns;
 	uint64_t reconcile_errors;
 	uint64_t duration_ns; /* of the last round */
 };
@@ -143,6 +145,7 @@ struct daemon {
 	struct event *signals[3];
 	struct event *tick; /* each second */
 	struct event *reconcile;
+	struct event *last_good;
 	double start_unix_s;
 	uint64_t start_monotonic_ns;
 	char config_path[4096];	      /* absolute */

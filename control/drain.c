@@ -115,16 +115,26 @@ bool drains_step(struct drains *drains, uint64_t now_s)
 
 /* ---- over a model ---- */
 
-static bool take_out(uint32_t *addresses, size_t *count, uint32_t address)
+enum taken { TAKEN, TAKEN_NOT_THERE, TAKEN_NO_MEMORY };
+
+/* The list without it, as a new one: models share the values that their files gave them (control/config_parts.h). */
+static enum taken take_out(struct model *model, uint32_t **addresses, size_t *count, uint32_t address)
 {
-	for (size_t i = 0; i < *count; i++) {
-		if (addresses[i] != address)
-			continue;
-		--*count;
-		memmove(&addresses[i], &addresses[i + 1], (*count - i) * sizeof(*addresses));
-		return true;
-	}
-	return false;
+	uint32_t *left;
+	size_t at = 0;
+
+	while (at < *count && (*addresses)[at] != address)
+		at++;
+	if (at == *count)
+		return TAKEN_NOT_THERE;
+	left = arena_allocate(model->arena, (*count - 1) * sizeof(*left));
+	if (!left)
+		return TAKEN_NO_MEMORY;
+	memcpy(left, *addresses, at * sizeof(*left));
+	memcpy(left + at, *addresses + at + 1, (*count - 1 - at) * sizeof(*left));
+	*addresses = left;
+	--*count;
+	return TAKEN;
 }
 
 /* To the draining ones. */
@@ -180,15 +190,17 @@ static bool apply_one(const struct drain *drain, struct model *model, struct mod
 	struct problems *warnings)
 {
 	bool owner = strcmp(workspace->id, drain->workspace) == 0;
+	enum taken taken;
 
 	if (!owner && !is_quarantined(drain, now_s))
 		return true;
-	if (owner && drain->state == DRAIN_DRAINING)
-		return !take_out(workspace->egress_ips, &workspace->egress_ip_count, drain->address) ||
-		       move_out(model, workspace, drain->address);
-	if (!take_out(workspace->egress_ips, &workspace->egress_ip_count, drain->address) &&
-		!take_out(workspace->draining_ips, &workspace->draining_ip_count, drain->address))
-		return true;
+	taken = take_out(model, &workspace->egress_ips, &workspace->egress_ip_count, drain->address);
+	if (taken == TAKEN && owner && drain->state == DRAIN_DRAINING)
+		return move_out(model, workspace, drain->address);
+	if (taken == TAKEN_NOT_THERE && !(owner && drain->state == DRAIN_DRAINING))
+		taken = take_out(model, &workspace->draining_ips, &workspace->draining_ip_count, drain->address);
+	if (taken != TAKEN)
+		return taken == TAKEN_NOT_THERE;
 	warn(drain, workspace->id, warnings);
 	return !owner || note_released(model, drain->address);
 }

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/fragments.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fnmatch.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "control/config_files.h"
 
 /* ---- one file ---- */
 
@@ -34,28 +31,6 @@ static bool is_list(const struct yaml_node *node, struct problems *problems)
 	return false;
 }
 
-/* An empty list at the end of `parent`, as if the main file had it. */
-static struct yaml_node *append_list(struct yaml_tree *main, struct yaml_node *parent, const char *key)
-{
-	struct yaml_node *node = arena_allocate(&main->arena, sizeof(*node));
-
-	if (!node)
-		return NULL;
-	node->kind = YAML_SEQUENCE;
-	node->tree = main;
-	node->line = node->key_line = parent->line;
-	node->column = 1;
-	node->key = key;
-	node->parent = parent;
-	node->index = parent->child_count++;
-	if (parent->last)
-		parent->last->next = node;
-	else
-		parent->first = node;
-	parent->last = node;
-	return node;
-}
-
 /*
  * The elements of `list` behind those of parent's list `key`. They keep their parent, index and tree: so a message
  * about them names the place where they stand.
@@ -66,7 +41,7 @@ static enum status merge_list(
 	struct yaml_node *into = (struct yaml_node *)yaml_node_child(parent, key);
 
 	if (!into)
-		into = append_list(main, parent, key);
+		into = yaml_tree_append_list(main, parent, key);
 	if (!into)
 		return STATUS_NO_MEMORY;
 	if (into->kind != YAML_SEQUENCE || !list->first)
@@ -192,21 +167,21 @@ static enum status read_tree(const char *path, const char *text, bool from_api, 
 	return status;
 }
 
-/* `api`: NULL for a file that is not the API's. */
-static enum status load_file(struct yaml_tree *main, const char *path, const struct config_api *api,
-	struct fragments *fragments, struct problems *problems)
-{
-	const char *name = strrchr(path, '/'), *text = NULL;
+/* What load_file() adds to. */
+struct merge {
+	struct yaml_tree *main;
+	struct fragments *fragments;
+	struct problems *problems;
+};
 
+static enum status load_file(void *context, const struct config_file *file)
+{
+	struct merge *merge = context;
+	struct fragments *fragments = merge->fragments;
 	struct yaml_tree *tree = NULL;
 	enum status status;
 
-	if (api && api->changed_name && name && strcmp(name + 1, api->changed_name) == 0) {
-		text = api->changed_text;
-		if (!text)
-			return STATUS_OK;
-	}
-	switch (index_add(&fragments->paths, path, strlen(path), 0, NULL)) {
+	switch (index_add(&fragments->paths, file->path, strlen(file->path), 0, NULL)) {
 	case INDEX_EXISTS:
 		return STATUS_OK;
 	case INDEX_NO_MEMORY:
@@ -215,126 +190,19 @@ static enum status load_file(struct yaml_tree *main, const char *path, const str
 		break;
 	}
 	if (fragments->count == FRAGMENT_COUNT_MAX) {
-		problems_add(problems, "%s: more than %d included files: merge some", path, FRAGMENT_COUNT_MAX);
+		problems_add(
+			merge->problems, "%s: more than %d included files: merge some", file->path, FRAGMENT_COUNT_MAX);
 		return STATUS_INVALID;
 	}
-	status = read_tree(path, text, api != NULL, fragments, &tree, problems);
+	status = read_tree(file->path, file->text, file->from_api, fragments, &tree, merge->problems);
 	if (status != STATUS_OK)
 		return status == STATUS_NO_MEMORY ? status : STATUS_OK;
-	tree->from_api = api != NULL;
+	tree->from_api = file->from_api;
 	status = keep_tree(fragments, tree);
-	return status == STATUS_OK ? merge_tree(main, tree, problems) : status;
-}
-
-/* ---- a directory ---- */
-
-struct name_list {
-	char **names;
-	size_t count, capacity;
-};
-
-static bool add_name(struct name_list *list, const char *name)
-{
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity ? list->capacity * 2 : 64;
-		char **names = realloc(list->names, capacity * sizeof(*names));
-
-		if (!names)
-			return false;
-		list->names = names;
-		list->capacity = capacity;
-	}
-	list->names[list->count] = strdup(name);
-	return list->names[list->count] ? ++list->count : false;
-}
-
-static void clear_names(struct name_list *list)
-{
-	for (size_t i = 0; i < list->count; i++)
-		free(list->names[i]);
-	free(list->names);
-}
-
-static int compare_names(const void *left, const void *right)
-{
-	return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-static bool has_name(const struct name_list *list, const char *name)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(list->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Sorted. A leading dot is matched by a dot alone: editors and configuration management write such files first. */
-static enum status list_names(
-	DIR *directory, const char *pattern, const struct config_api *api, struct name_list *ret_list)
-{
-	const struct dirent *entry;
-
-	while (directory && (entry = readdir(directory))) {
-		if (fnmatch(pattern, entry->d_name, FNM_PERIOD) == 0 && !add_name(ret_list, entry->d_name))
-			return STATUS_NO_MEMORY;
-	}
-	if (api && api->changed_name && !has_name(ret_list, api->changed_name) &&
-		!add_name(ret_list, api->changed_name))
-		return STATUS_NO_MEMORY;
-	if (ret_list->count)
-		qsort(ret_list->names, ret_list->count, sizeof(*ret_list->names), compare_names);
-	return STATUS_OK;
-}
-
-static enum status load_matches(struct yaml_tree *main, DIR *directory, const char *path, const char *pattern,
-	const struct config_api *api, struct fragments *fragments, struct problems *problems)
-{
-	struct name_list list = {0};
-	enum status status = list_names(directory, pattern, api, &list);
-	char file[PATH_MAX];
-
-	for (size_t i = 0; i < list.count && status == STATUS_OK; i++) {
-		if (snprintf(file, sizeof(file), "%s/%s", path, list.names[i]) < (int)sizeof(file))
-			status = load_file(main, file, api, fragments, problems);
-		else
-			problems_add(problems, "%s: a path in it is too long", path);
-	}
-	clear_names(&list);
-	return status == STATUS_INVALID ? STATUS_OK : status;
+	return status == STATUS_OK ? merge_tree(merge->main, tree, merge->problems) : status;
 }
 
 /* ---- include ---- */
-
-static void remember_directory(struct config_directories *directories, const char *path)
-{
-	for (size_t i = 0; directories && i < directories->count; i++) {
-		if (strcmp(directories->paths[i], path) == 0)
-			return;
-	}
-	if (directories && directories->count < CONFIG_INCLUDE_COUNT_MAX &&
-		(directories->paths[directories->count] = strdup(path)))
-		directories->count++;
-}
-
-/* The pattern's directory; relative ones start at the main file's. NULL in `ret_name`: too long. */
-static void split_pattern(
-	const char *main_file, const char *pattern, char ret_directory[PATH_MAX], const char **ret_name)
-{
-	const char *slash = strrchr(pattern, '/'), *main_slash = strrchr(main_file, '/');
-	int main_length = main_slash ? (int)(main_slash - main_file) + 1 : 0, length;
-
-	if (pattern[0] == '/')
-		main_length = 0;
-	length = snprintf(ret_directory, PATH_MAX, "%.*s%.*s", main_length, main_file,
-		slash ? (int)(slash - pattern) + 1 : 0, pattern);
-	*ret_name = length < PATH_MAX ? slash ? slash + 1 : pattern : NULL;
-	if (length == 0)
-		strcpy(ret_directory, ".");
-	/* Without the slash at its end, except for the root. */
-	else if (length < PATH_MAX && length > 1)
-		ret_directory[length - 1] = '\0';
-}
 
 static void refuse_pattern(const struct yaml_node *node, const char *why, struct problems *problems)
 {
@@ -344,56 +212,24 @@ static void refuse_pattern(const struct yaml_node *node, const char *why, struct
 		yaml_show_text(node->text, shown), why);
 }
 
-static enum status load_pattern(struct yaml_tree *main, const struct yaml_node *node, struct fragments *fragments,
-	struct config_directories *directories, struct problems *problems)
+static enum status load_pattern(
+	struct merge *merge, const struct yaml_node *node, struct config_directories *directories)
 {
-	char path[PATH_MAX], why[256];
-	const char *name;
-	enum status status;
-	DIR *directory;
+	char why[CONFIG_FILES_WHY_SIZE_BYTES];
+	enum status status = config_files_of_pattern(
+		merge->main->file, node->text, load_file, merge, directories, why, merge->problems);
 
-	split_pattern(main->file, node->text, path, &name);
-	if (!name) {
-		refuse_pattern(node, "the path is too long", problems);
+	if (status == STATUS_SYSTEM) {
+		refuse_pattern(node, why, merge->problems);
 		return STATUS_OK;
 	}
-	remember_directory(directories, path);
-	directory = opendir(path);
-	if (!directory) {
-		snprintf(why, sizeof(why), "its directory can not be opened: %s: create it, it may be empty",
-			strerror(errno));
-		refuse_pattern(node, why, problems);
-		return STATUS_OK;
-	}
-	if (strpbrk(name, "*?["))
-		status = load_matches(main, directory, path, name, NULL, fragments, problems);
-	else if (strlen(path) + strlen(name) + 2 > sizeof(path))
-		status = STATUS_OK;
-	else
-		status = load_file(main, strcat(strcat(path, "/"), name), NULL, fragments, problems);
-	closedir(directory);
-	return status == STATUS_INVALID ? STATUS_OK : status;
-}
-
-static enum status load_api_directory(
-	struct yaml_tree *main, const struct config_api *api, struct fragments *fragments, struct problems *problems)
-{
-	DIR *directory = opendir(api->directory);
-	enum status status;
-
-	if (!directory && errno != ENOENT) {
-		problems_add(problems, "%s: can not be opened: %s", api->directory, strerror(errno));
-		return STATUS_OK;
-	}
-	status = load_matches(main, directory, api->directory, "*.json", api, fragments, problems);
-	if (directory)
-		closedir(directory);
 	return status;
 }
 
 enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const struct config_api *api,
 	struct fragments *fragments, struct config_directories *directories, struct problems *problems)
 {
+	struct merge merge = {.main = main, .fragments = fragments, .problems = problems};
 	size_t problem_count = problems->count + problems->dropped_count;
 	const struct yaml_node *include;
 	enum status status = STATUS_OK;
@@ -407,14 +243,14 @@ enum status fragments_load(struct yaml_tree *main, size_t main_size_bytes, const
 	if (include && include->kind == YAML_SEQUENCE && include->child_count <= CONFIG_INCLUDE_COUNT_MAX) {
 		for (const struct yaml_node *node = include->first; node && status == STATUS_OK; node = node->next) {
 			if (node->kind == YAML_SCALAR && !node->refused && *node->text)
-				status = load_pattern(main, node, fragments, directories, problems);
+				status = load_pattern(&merge, node, directories);
 		}
 	}
 	if (status == STATUS_OK && api && api->directory)
-		status = load_api_directory(main, api, fragments, problems);
+		status = config_files_of_api(api, load_file, &merge, problems);
 	/* What could not be read may have had the workspaces: do not miss them in the main file. */
 	if (status == STATUS_OK && problems->count + problems->dropped_count > problem_count &&
-		!yaml_node_child(main->root, "workspaces") && !append_list(main, main->root, "workspaces"))
+		!yaml_node_child(main->root, "workspaces") && !yaml_tree_append_list(main, main->root, "workspaces"))
 		status = STATUS_NO_MEMORY;
 	return status;
 }

@@ -14,14 +14,23 @@ struct hash_index_slot {
 	uint64_t value;
 };
 
-/* FNV-1a, folded so that its low bits depend on all of it. */
+/* A word at a time, each folded in by the two halves of a product, so that the low bits depend on all of it. */
 static uint32_t hash_key(const void *key, size_t key_size_bytes)
 {
 	const unsigned char *bytes = key;
-	uint64_t hash = 0xcbf29ce484222325u;
+	uint64_t hash = 0xcbf29ce484222325u ^ key_size_bytes;
 
-	for (size_t i = 0; i < key_size_bytes; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
+	while (key_size_bytes > 0) {
+		size_t part_bytes = key_size_bytes < sizeof(uint64_t) ? key_size_bytes : sizeof(uint64_t);
+		uint64_t word = 0;
+		unsigned __int128 product;
+
+		memcpy(&word, bytes, part_bytes);
+		product = (unsigned __int128)(hash ^ word) * 0x9e3779b97f4a7c15u;
+		hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+		bytes += part_bytes;
+		key_size_bytes -= part_bytes;
+	}
 	hash ^= hash >> 32;
 	return (uint32_t)hash ? (uint32_t)hash : 1;
 }
@@ -41,9 +50,8 @@ static struct hash_index_slot *find_slot(
 	}
 }
 
-static bool grow_slots(struct hash_index *map)
+static bool grow_slots(struct hash_index *map, size_t count)
 {
-	size_t count = map->slot_count ? map->slot_count * 2 : SLOT_COUNT_FIRST;
 	struct hash_index_slot *slots = calloc(count, sizeof(*slots));
 
 	if (!slots)
@@ -80,13 +88,23 @@ static bool reserve_key(struct hash_index *map, size_t key_size_bytes)
 	return true;
 }
 
+bool index_reserve(struct hash_index *map, size_t count)
+{
+	size_t slot_count = SLOT_COUNT_FIRST;
+
+	while (slot_count < (count + 1) * 2)
+		slot_count *= 2;
+	return slot_count <= map->slot_count || grow_slots(map, slot_count);
+}
+
 enum index_outcome index_add(
 	struct hash_index *map, const void *key, size_t key_size_bytes, uint64_t value, uint64_t *ret_existing)
 {
 	uint32_t hash = hash_key(key, key_size_bytes);
 	struct hash_index_slot *slot;
 
-	if ((map->used_count + 1) * 2 > map->slot_count && !grow_slots(map))
+	if ((map->used_count + 1) * 2 > map->slot_count &&
+		!grow_slots(map, map->slot_count ? map->slot_count * 2 : SLOT_COUNT_FIRST))
 		return INDEX_NO_MEMORY;
 	if (!reserve_key(map, key_size_bytes))
 		return INDEX_NO_MEMORY;

@@ -21,6 +21,9 @@ struct hash_index {
 
 enum index_outcome { INDEX_ADDED, INDEX_EXISTS, INDEX_NO_MEMORY };
 
+/* Room for so many keys in all; an index that gets more grows. False: no memory. */
+bool index_reserve(struct hash_index *map, size_t count);
+
 /* Adds the key unless it is there; then `ret_existing` (may be NULL) is its value, and nothing changes. */
 enum index_outcome index_add(
 	struct hash_index *map, const void *key, size_t key_size_bytes, uint64_t value, uint64_t *ret_existing);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* posternd: the command line. See docs/man/posternd.8. */
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,14 @@ static void print_lines(const struct problems *problems)
 		fprintf(stderr, "and %zu more\n", problems->dropped_count);
 }
 
+static void print_model(const struct model *model)
+{
+	char *text = model_print(model);
+
+	fputs(text != NULL ? text : "", stdout);
+	free(text);
+}
+
 static int check_config(const struct arguments *arguments)
 {
 	struct problems problems = {0}, warnings = {0};
@@ -94,7 +103,7 @@ static int check_config(const struct arguments *arguments)
 		vpc_count += revision->model->workspaces[i].vpc_count;
 	}
 	if (arguments->print_config)
-		fputs(revision->text, stdout);
+		print_model(revision->model);
 	else
 		printf("%s: valid: %zu workspaces, %zu VPCs, %zu egress IPs, %zu workers on this host\n",
 			arguments->options.config_path, revision->model->workspace_count, vpc_count, egress_ip_count,
@@ -197,6 +206,12 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 	return -1;
 }
 
+/*
+ * A policy is megabytes, made anew with each change: its memory is kept, where the C library's own measure would give
+ * it back and take it again page by page each time.
+ */
+enum { KEPT_BLOCK_BYTES = 32 * 1024 * 1024, KEPT_BYTES = 64 * 1024 * 1024 };
+
 int main(int argc, char *argv[])
 {
 	struct arguments arguments = {.options = {.log_level = LOG_LEVEL_INFO}};
@@ -211,5 +226,7 @@ int main(int argc, char *argv[])
 		print_usage(stderr);
 		return EXIT_CODE_USAGE;
 	}
+	mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES);
+	mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 	return once ? check_config(&arguments) : run(&arguments);
 }

@@ -20,6 +20,7 @@ struct overlay {
 	struct hash_index numbers; /* workspace's number → its index */
 	struct hash_index owners;  /* egress IP → index of its workspace, or OWNER_SHARED_POOL */
 	uint32_t *used;		   /* by workspace: mappings in use */
+	bool *own_vpcs;		   /* by workspace: its VPCs are this model's alone */
 	size_t cidr_count, egress_ip_count;
 	bool no_memory;
 };
@@ -245,6 +246,25 @@ static void *grown(struct overlay *overlay, const void *records, size_t count, s
 	return copy;
 }
 
+/*
+ * The VPC, to be changed: in a list of this model's own, since models share what their files gave them
+ * (control/config_parts.h). NULL: no memory.
+ */
+static struct model_vpc *own_vpc(
+	struct overlay *overlay, struct model_workspace *workspace, size_t workspace_index, size_t vpc_index)
+{
+	struct model_vpc *vpcs;
+
+	if (!overlay->own_vpcs[workspace_index]) {
+		vpcs = grown(overlay, workspace->vpcs, workspace->vpc_count, sizeof(*vpcs));
+		if (vpcs == NULL)
+			return NULL;
+		workspace->vpcs = vpcs;
+		overlay->own_vpcs[workspace_index] = true;
+	}
+	return &workspace->vpcs[vpc_index];
+}
+
 static void add_cidr(struct overlay *overlay, struct model_vpc *vpc, const struct mapping *mapping)
 {
 	struct model_cidr *cidrs = grown(overlay, vpc->cidrs, vpc->cidr_count, sizeof(*cidrs));
@@ -303,6 +323,9 @@ static void overlay_one(struct overlay *overlay, struct mapping *mapping)
 		refuse(mapping, MAPPING_INVALID, "there are too many CIDRs");
 		return;
 	}
+	vpc = own_vpc(overlay, workspace, index, (size_t)(vpc - workspace->vpcs));
+	if (vpc == NULL)
+		return;
 	if (grows)
 		add_cidr(overlay, vpc, mapping);
 	if (is_new)
@@ -328,7 +351,8 @@ static void overlay_begin(struct overlay *overlay)
 	struct model *model = overlay->model;
 
 	overlay->used = calloc(model->workspace_count + 1, sizeof(*overlay->used));
-	overlay->no_memory = overlay->used == NULL;
+	overlay->own_vpcs = calloc(model->workspace_count + 1, sizeof(*overlay->own_vpcs));
+	overlay->no_memory = overlay->used == NULL || overlay->own_vpcs == NULL;
 	for (size_t i = 0; i < model->workspace_count; i++) {
 		const struct model_workspace *workspace = &model->workspaces[i];
 
@@ -407,6 +431,7 @@ enum status mappings_apply(const struct kernel_routes *routes, struct model *mod
 	index_clear(&overlay.numbers);
 	index_clear(&overlay.owners);
 	free(overlay.used);
+	free(overlay.own_vpcs);
 	if (overlay.no_memory) {
 		mappings_clear(&mappings);
 		return STATUS_NO_MEMORY;

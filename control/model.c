@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/arena.h"
+#include "control/config_parts.h"
 #include "control/fragments.h"
 #include "control/model_parse.h"
 #include "control/yaml_tree.h"
@@ -42,6 +43,7 @@ void model_free(struct model *model)
 	if (model->arena)
 		arena_clear(model->arena);
 	free(model->arena);
+	config_parts_release(model->parts, model->part_count);
 	free(model);
 }
 
@@ -209,8 +211,13 @@ enum status config_load_all(const char *path, const struct config_api *api, stru
 {
 	struct config_input input = {.first_problem = problems->count, .api = api, .directories = directories};
 	char *bytes = NULL;
-	enum status status = yaml_tree_read_file(path, config_file_size_max(api), &bytes, &input.size_bytes, problems);
+	enum status status = STATUS_REFUSED;
 
+	if (api != NULL && api->parts && api->check == NULL)
+		status = config_parts_load(path, api, ret_model, directories, warnings);
+	if (status != STATUS_REFUSED)
+		return status;
+	status = yaml_tree_read_file(path, config_file_size_max(api), &bytes, &input.size_bytes, problems);
 	if (status != STATUS_OK)
 		return status;
 	if (api != NULL && api->check != NULL &&

@@ -16,6 +16,7 @@
 #include "dataplane/contract/policy.h"
 
 struct arena;
+struct config_part;
 
 struct model_cidr {
 	uint32_t address;
@@ -225,7 +226,10 @@ struct model {
 	uint32_t removed_workspaces_percent_max; /* of a change that is not forced */
 	uint32_t *released_ips; /* what control/drain.h took away from workspaces that have them in their files */
 	size_t released_ip_count;
-	const char *file;    /* where it came from */
+	const char *file; /* where it came from */
+	struct config_part *
+		*parts; /* what it was put together from (control/config_parts.h); NULL: it was read whole */
+	size_t part_count;
 	struct arena *arena; /* private: everything that the pointers point at */
 };
 
@@ -238,6 +242,10 @@ struct config_api {
 	/* Asked about the bytes of each file, but of the API's fragments, before they are parsed; NULL: nobody is. */
 	bool (*check)(void *context, const char *path, const char *bytes, size_t size_bytes, struct problems *problems);
 	void *check_context;
+	/* Read in parts, so that the next load may go on from it: control/config_parts.h. */
+	bool parts;
+	bool files_unchanged;	    /* with `before`: no file but the one of changed_name is looked at */
+	const struct model *before; /* whose parts may be taken; NULL: none */
 };
 
 /* How large each file may be; `api` NULL: the usual. */

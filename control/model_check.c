@@ -77,6 +77,10 @@ static void take_unique(struct checker *checker, struct hash_index *taken, const
 	case INDEX_ADDED:
 		break;
 	case INDEX_EXISTS:
+		if (checker->draft->unremembered) {
+			checker->draft->unsound = true;
+			break;
+		}
 		describe_owner(checker, (const struct yaml_node *)(uintptr_t)other, owner);
 		REFUSE(checker, node, "is already used by %s: %s", owner, rule);
 		break;
@@ -149,6 +153,13 @@ static void check_encapsulation(struct checker *checker, const struct model_gate
 	const struct yaml_node *vteps;
 	uint64_t unused;
 
+	/* What the usual gateway has; about any other the file itself is asked. */
+	if (checker->draft->unremembered) {
+		if (gateway->encapsulation != POLICY_ENCAPSULATION_VXLAN || gateway->trusted_vtep_count == 0 ||
+			gateway->plain_vni != 0)
+			checker->draft->unsound = true;
+		return;
+	}
 	if (!inside || inside->kind != YAML_MAPPING)
 		return;
 	vteps = yaml_node_child(inside, "trusted_vteps");
@@ -323,7 +334,8 @@ static void check_listed_worker(struct checker *checker, const struct model_vpc 
 		if (!may_be_inside(checker, vpc, worker->address))
 			REFUSE(checker, node, "is outside of the VPC: must be inside one of its cidrs");
 	}
-	if (vtep_node && gateway->present && gateway->trusted_vtep_count &&
+	if (vtep_node && (worker->vtep || !checker->draft->unremembered) && gateway->present &&
+		gateway->trusted_vtep_count &&
 		!is_inside(gateway->trusted_vteps, gateway->trusted_vtep_count, worker->vtep))
 		REFUSE(checker, vtep_node,
 			"is not in gateway.inside.trusted_vteps: the worker's traffic would be dropped");
@@ -381,6 +393,8 @@ static void check_egress(
 				id);
 		return;
 	}
+	if (workspace->egress_ip_count)
+		return;
 	ips = egress && egress->kind == YAML_MAPPING ? yaml_node_child(egress, "ips") : NULL;
 	if (egress && (!ips || ips->kind != YAML_SEQUENCE || ips->child_count))
 		return;
@@ -456,7 +470,7 @@ static void check_workspace(struct checker *checker, size_t workspace_index)
 			"ids of workspaces must differ");
 		add_index(checker, &checker->workspaces, workspace->id, strlen(workspace->id), workspace_index);
 	}
-	if (number_node)
+	if (number_node && workspace->number)
 		take_unique(checker, &checker->workspace_numbers, &workspace->number, sizeof(workspace->number),
 			number_node, "numbers of workspaces must differ");
 	check_egress(checker, workspace, record);

@@ -10,11 +10,16 @@
 
 /* ---- nodes and messages ---- */
 
+static struct yaml_node nowhere = {.kind = YAML_MAPPING, .text = "", .tree = &model_draft_no_tree};
+const struct yaml_tree model_draft_no_tree = {.file = "", .root = &nowhere};
+
 static void remember(
 	struct model_draft *draft, struct hash_index *nodes, const void *place, const struct yaml_node *node)
 {
 	uintptr_t address = (uintptr_t)place;
 
+	if (draft->unremembered)
+		return;
 	if (index_add(nodes, &address, sizeof(address), (uintptr_t)node, NULL) == INDEX_NO_MEMORY)
 		draft->no_memory = true;
 }
@@ -29,20 +34,24 @@ static const struct yaml_node *recall(const struct hash_index *nodes, const void
 
 const struct yaml_node *model_draft_value(const struct model_draft *draft, const void *place)
 {
-	return recall(&draft->value_nodes, place);
+	return draft->unremembered ? &nowhere : recall(&draft->value_nodes, place);
 }
 
 const struct yaml_node *model_draft_record(const struct model_draft *draft, const void *record)
 {
-	return recall(&draft->record_nodes, record);
+	return draft->unremembered ? &nowhere : recall(&draft->record_nodes, record);
 }
 
-void model_draft_add(const struct model_draft *draft, struct problems *problems, const struct yaml_node *node,
-	const char *format, ...)
+void model_draft_add(
+	struct model_draft *draft, struct problems *problems, const struct yaml_node *node, const char *format, ...)
 {
 	char path[YAML_PATH_SIZE_BYTES], shown[YAML_SHOWN_SIZE_BYTES], why[512];
 	va_list arguments;
 
+	if (draft->unremembered && (!node || node->tree == &model_draft_no_tree)) {
+		draft->unsound = true;
+		return;
+	}
 	va_start(arguments, format);
 	vsnprintf(why, sizeof(why), format, arguments);
 	va_end(arguments);
@@ -87,16 +96,20 @@ static void parse_value(struct model_draft *draft, const struct field *field, co
 
 	if (node->refused)
 		return;
-	field_allowed_text(field, why);
 	if (is_null(node)) {
+		field_allowed_text(field, why);
 		model_draft_add(draft, draft->problems, node, "has no value: %s", why);
 	} else if (node->kind != YAML_SCALAR) {
+		field_allowed_text(field, why);
 		model_draft_add(draft, draft->problems, node, "is %s: %s", kind_text(node), why);
 	} else if (!field_parse(field, node->text, node->quoted, place, why)) {
 		model_draft_add(draft, draft->problems, node, "%s", why);
 	} else {
 		remember(draft, &draft->value_nodes, place, node);
 		advise(draft, field, place, node);
+		/* Zero is how an address that was not given looks, which the rules do not apply to. */
+		if (draft->unremembered && field->type == FIELD_IPV4 && *(const uint32_t *)place == 0)
+			draft->unsound = true;
 	}
 }
 
@@ -263,6 +276,43 @@ static void parse_section(
 	}
 }
 
+/* Anything else in it is for fragments.c to refuse. */
+static void parse_fragment_workers(struct model_draft *draft, const struct yaml_node *section)
+{
+	const struct field_section *host = fields_find(&fields_file, "worker_host")->section;
+
+	if (section->kind != YAML_MAPPING) {
+		draft->unsound = true;
+		return;
+	}
+	for (const struct yaml_node *child = section->first; child; child = child->next) {
+		if (child->refused || strcmp(child->key, "workers") != 0) {
+			draft->unsound = true;
+			return;
+		}
+		draft->model->worker_host.present = true;
+		parse_list(draft, fields_find(host, "workers"), child, (char *)&draft->model->worker_host);
+	}
+}
+
+void model_parse_fragment(struct model_draft *draft)
+{
+	const struct yaml_node *root = draft->tree->root;
+
+	draft->unsound = draft->unsound || root->kind != YAML_MAPPING;
+	for (const struct yaml_node *child = root->first; child && !draft->unsound; child = child->next) {
+		if (child->refused)
+			draft->unsound = true;
+		else if (strcmp(child->key, "workspaces") == 0)
+			parse_list(draft, fields_find(&fields_file, "workspaces"), child, (char *)draft->model);
+		else if (strcmp(child->key, "worker_host") == 0)
+			parse_fragment_workers(draft, child);
+		else if (strcmp(child->key, "version") != 0 || child->kind != YAML_SCALAR ||
+			 strcmp(child->text, "1") != 0)
+			draft->unsound = true;
+	}
+}
+
 void model_parse(struct model_draft *draft)
 {
 	const struct yaml_node *root = draft->tree->root;
@@ -272,6 +322,12 @@ void model_parse(struct model_draft *draft)
 	if (root->kind != YAML_MAPPING) {
 		problems_add(draft->problems, "%s:%u: is %s: the file must be a mapping that begins with version: 1",
 			draft->tree->file, root->line, kind_text(root));
+		return;
+	}
+	/* Of ten nodes about five are values and two or three are mappings: more than that grows as it comes. */
+	if (!draft->unremembered && (!index_reserve(&draft->value_nodes, draft->tree->node_count / 2) ||
+					    !index_reserve(&draft->record_nodes, draft->tree->node_count / 4))) {
+		draft->no_memory = true;
 		return;
 	}
 	parse_section(draft, &fields_file, root, draft->model);

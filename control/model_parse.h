@@ -17,11 +17,23 @@ struct model_draft {
 	struct hash_index value_nodes, record_nodes; /* address in the model → struct yaml_node */
 	struct problems *problems, *warnings;
 	bool no_memory;
+	/*
+	 * No node is remembered: whatever is asked for is there, with a node that stands nowhere, so that every rule
+	 * applies. A rule that does not hold, and a value that means something only where it was written, makes the
+	 * draft unsound: it takes a draft that remembers to say what is wrong, if anything is.
+	 */
+	bool unremembered, unsound;
 };
+
+/* For a draft that has no tree (any more). */
+extern const struct yaml_tree model_draft_no_tree;
 
 /* Tree → model, values checked one by one. Every key and value of the tree is looked at, whatever is wrong before it.
  */
 void model_parse(struct model_draft *draft);
+
+/* The same of an included file by itself; the draft is unremembered. `worker_host.present`: it has workers. */
+void model_parse_fragment(struct model_draft *draft);
 
 /* Rules across values; names workers' VPCs (model_worker.workspace_index). */
 void model_check(struct model_draft *draft);
@@ -34,7 +46,7 @@ const struct yaml_node *model_draft_value(const struct model_draft *draft, const
 const struct yaml_node *model_draft_record(const struct model_draft *draft, const void *record);
 
 /* "file:line: path: value: why"; without value for what is no scalar. */
-void model_draft_add(const struct model_draft *draft, struct problems *problems, const struct yaml_node *node,
+void model_draft_add(struct model_draft *draft, struct problems *problems, const struct yaml_node *node,
 	const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

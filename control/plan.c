@@ -8,6 +8,7 @@
 
 #include "control/fields.h"
 #include "control/index.h"
+#include "control/model_match.h"
 #include "control/scalar.h"
 
 enum { LABEL_SIZE_BYTES = 256, LISTED_IP_COUNT_MAX = 4, SHOWN_ELEMENT_COUNT_MAX = 8 };
@@ -34,6 +35,8 @@ static const char egress_active[] = "active", egress_draining[] = "draining";
 struct planner {
 	struct plan *plan;
 	struct hash_index other; /* the objects of the model that is compared with: key → record */
+	struct model_match match;
+	const char *subject; /* the workspace whose changes are being added; "": nobody's alone */
 	const struct field_section *workspace, *vpc, *listed_worker, *worker;
 	bool no_memory;
 };
@@ -87,14 +90,23 @@ static void walk_workspace(struct planner *planner, const struct model_workspace
 	}
 }
 
-static void walk_model(struct planner *planner, const struct model *model, visit_function *visit)
+static void walk_model(struct planner *planner, const struct model *model, bool is_new, visit_function *visit)
 {
 	struct object object = {.key.kind = OBJECT_WORKER, .section = planner->worker};
 
-	for (size_t i = 0; i < model->workspace_count; i++)
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		uint32_t at = is_new ? (uint32_t)i : planner->match.new_of_old[i];
+
+		/* Most have not changed in anything. */
+		if (at != MODEL_MATCH_NONE && planner->match.same[at])
+			continue;
+		planner->subject = model->workspaces[i].id;
 		walk_workspace(planner, &model->workspaces[i], visit);
+	}
 	for (size_t i = 0; i < model->worker_host.worker_count; i++) {
 		const struct model_worker *worker = &model->worker_host.workers[i];
+
+		planner->subject = worker->workspace;
 
 		memcpy(object.key.workspace, worker->workspace, ID_SIZE_BYTES);
 		memcpy(object.key.vpc, worker->vpc, ID_SIZE_BYTES);
@@ -183,6 +195,7 @@ static void add_change(struct planner *planner, enum plan_kind kind, bool needs_
 	} else {
 		plan->changes[plan->count++] =
 			(struct plan_change){.kind = kind, .needs_restart = needs_restart, .text = text};
+		strncpy(plan->changes[plan->count - 1].workspace, planner->subject, ID_SIZE_BYTES - 1);
 		plan->needs_restart |= needs_restart;
 	}
 	if (words)
@@ -231,9 +244,37 @@ static void join_label(const char *label, const char *key, bool is_object, char 
 
 static bool records_equal(const struct field_section *section, const char *a, const char *b);
 
-static bool field_equal(const struct field *field, const char *a, const char *b)
+/* By the text that it is printed as; the usual kinds by what that text says. */
+static bool values_equal(const struct field *field, const void *a, const void *b)
 {
 	char a_text[FIELD_TEXT_SIZE_BYTES], b_text[FIELD_TEXT_SIZE_BYTES];
+
+	switch (field->type) {
+	case FIELD_INTEGER:
+	case FIELD_COUNT:
+	case FIELD_DURATION:
+	case FIELD_RATE:
+	case FIELD_BOOL:
+	case FIELD_CHOICE:
+	case FIELD_TABLE:
+		return field_number(field, a) == field_number(field, b);
+	case FIELD_IPV4:
+		return *(const uint32_t *)a == *(const uint32_t *)b;
+	case FIELD_CIDR:
+		return *(const uint32_t *)a == *(const uint32_t *)b &&
+		       ((const uint8_t *)a)[4] == ((const uint8_t *)b)[4];
+	case FIELD_ID:
+	case FIELD_INTERFACE:
+		return strcmp(a, b) == 0;
+	default:
+		field_format(field, a, a_text);
+		field_format(field, b, b_text);
+		return strcmp(a_text, b_text) == 0;
+	}
+}
+
+static bool field_equal(const struct field *field, const char *a, const char *b)
+{
 	const void *a_first, *b_first;
 	size_t count = field_elements(field, a, &a_first), size_bytes = field_element_size(field);
 
@@ -246,20 +287,55 @@ static bool field_equal(const struct field *field, const char *a, const char *b)
 		if (field->type == FIELD_MAP) {
 			if (!records_equal(field->section, a_place, b_place))
 				return false;
-			continue;
-		}
-		field_format(field, a_place, a_text);
-		field_format(field, b_place, b_text);
-		if (strcmp(a_text, b_text) != 0)
+		} else if (!values_equal(field, a_place, b_place)) {
 			return false;
+		}
 	}
 	return true;
+}
+
+/* The bool at `offset` of both, if there is one. */
+static bool flags_equal(uint32_t offset, const char *old, const char *new)
+{
+	return offset == FIELD_NOWHERE || *(const bool *)(old + offset) == *(const bool *)(new + offset);
+}
+
+static bool fields_equal(const struct field *field, const char *a, const char *b)
+{
+	return flags_equal(field->present_offset, a, b) && (!field->word || flags_equal(field->second_offset, a, b)) &&
+	       field_equal(field, a, b);
 }
 
 static bool records_equal(const struct field_section *section, const char *a, const char *b)
 {
 	for (uint32_t i = 0; i < section->field_count; i++) {
-		if (!field_equal(&section->fields[i], a, b))
+		if (!section->fields[i].input_only && !fields_equal(&section->fields[i], a, b))
+			return false;
+	}
+	return true;
+}
+
+bool plan_workspaces_equal(const struct model_workspace *a, const struct model_workspace *b)
+{
+	return records_equal(inner_section(&fields_file, "workspaces"), (const char *)a, (const char *)b);
+}
+
+bool plan_models_equal(const struct model *a, const struct model *b)
+{
+	const struct field *workspaces = fields_find(&fields_file, "workspaces");
+
+	if (a->workspace_count != b->workspace_count)
+		return false;
+	for (uint32_t i = 0; i < fields_file.field_count; i++) {
+		const struct field *field = &fields_file.fields[i];
+
+		if (field != workspaces && !field->input_only && !fields_equal(field, (const char *)a, (const char *)b))
+			return false;
+	}
+	/* Mostly the very same values of the same file. */
+	for (size_t i = 0; i < a->workspace_count; i++) {
+		if (memcmp(&a->workspaces[i], &b->workspaces[i], sizeof(*a->workspaces)) != 0 &&
+			!plan_workspaces_equal(&a->workspaces[i], &b->workspaces[i]))
 			return false;
 	}
 	return true;
@@ -366,6 +442,29 @@ static void compare_sections(struct planner *planner, const struct field_section
 	}
 }
 
+/* What compare_sections() would find nothing in, without a word being made. */
+static bool section_is_unchanged(const struct field_section *section, const char *old, const char *new)
+{
+	for (uint32_t i = 0; i < section->field_count; i++) {
+		const struct field *field = &section->fields[i];
+
+		if (field->input_only)
+			continue;
+		if (!flags_equal(field->present_offset, old, new) ||
+			(field->word && !flags_equal(field->second_offset, old, new)))
+			return false;
+		if (field->objects)
+			continue;
+		if (field->type == FIELD_MAP && !field->list) {
+			if (!section_is_unchanged(field->section, old + field->offset, new + field->offset))
+				return false;
+		} else if (!field_equal(field, old, new)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* ---- the plan ---- */
 
 static bool visit_old(struct planner *planner, const struct object *object)
@@ -377,12 +476,14 @@ static bool visit_old(struct planner *planner, const struct object *object)
 		add_object(planner, PLAN_REMOVE, object);
 		return false;
 	}
-	label_object(object, label);
 	if (object->key.kind == OBJECT_EGRESS_IP) {
-		if (object->record != other)
+		if (object->record != other) {
+			label_object(object, label);
 			add_change(planner, PLAN_CHANGE, false, "%s: %s -> %s", label, (const char *)object->record,
 				(const char *)other);
-	} else if (object->section) {
+		}
+	} else if (object->section && !section_is_unchanged(object->section, object->record, other)) {
+		label_object(object, label);
 		compare_sections(planner, object->section, object->record, other, label, true);
 	}
 	return true;
@@ -400,7 +501,7 @@ enum status plan_make(const struct model *old, const struct model *new, struct p
 {
 	struct model nothing = {.version = 1};
 	struct plan plan = {0};
-	struct planner planner = {.plan = &plan};
+	struct planner planner = {.plan = &plan, .subject = ""};
 
 	planner.workspace = inner_section(&fields_file, "workspaces");
 	planner.vpc = inner_section(planner.workspace, "vpcs");
@@ -409,13 +510,16 @@ enum status plan_make(const struct model *old, const struct model *new, struct p
 	fields_fill_defaults(&fields_file, &nothing);
 	if (!old)
 		old = &nothing;
+	if (model_match(old, new, &planner.match) != STATUS_OK)
+		return STATUS_NO_MEMORY;
 	compare_sections(&planner, &fields_file, (const char *)old, (const char *)new, "", false);
-	walk_model(&planner, new, visit_index);
-	walk_model(&planner, old, visit_old);
+	walk_model(&planner, new, true, visit_index);
+	walk_model(&planner, old, false, visit_old);
 	index_clear(&planner.other);
-	walk_model(&planner, old, visit_index);
-	walk_model(&planner, new, visit_new);
+	walk_model(&planner, old, false, visit_index);
+	walk_model(&planner, new, true, visit_new);
 	index_clear(&planner.other);
+	model_match_clear(&planner.match);
 	if (planner.no_memory) {
 		plan_clear(&plan);
 		return STATUS_NO_MEMORY;

@@ -37,8 +37,9 @@ enum plan_kind { PLAN_ADD, PLAN_REMOVE, PLAN_CHANGE };
 
 struct plan_change {
 	enum plan_kind kind;
-	bool needs_restart; /* of postern-dataplane: ports are opened once */
-	char *text;	    /* one line: "+ egress IP 203.0.113.10 of workspace acme" */
+	bool needs_restart;	       /* of postern-dataplane: ports are opened once */
+	char workspace[ID_SIZE_BYTES]; /* whose it is; empty: nobody's alone */
+	char *text;		       /* one line: "+ egress IP 203.0.113.10 of workspace acme" */
 };
 
 struct plan {
@@ -51,5 +52,9 @@ struct plan {
 enum status plan_make(const struct model *old, const struct model *new, struct plan *ret_plan);
 
 void plan_clear(struct plan *plan);
+
+/* Equal in every value of the configuration; where they stand does not count. Of models the order does. */
+bool plan_workspaces_equal(const struct model_workspace *a, const struct model_workspace *b);
+bool plan_models_equal(const struct model *a, const struct model *b);
 
 #endif

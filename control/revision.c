@@ -85,10 +85,9 @@ static enum status revision_derive(struct revision *revision, const struct revis
 		status = drains_apply(basis->drains, revision->model, basis->now_s, warnings);
 	if (status != STATUS_OK)
 		return status;
-	revision->text = model_print(revision->model);
-	if (revision->text == NULL)
-		return STATUS_NO_MEMORY;
 	status = revision_index_vnis(revision);
+	if (status == STATUS_OK)
+		status = object_times_make(revision->model, &revision->times);
 	return status == STATUS_OK ? revision_compile(revision, basis, problems, warnings) : status;
 }
 
@@ -124,7 +123,6 @@ enum status revision_renew(struct revision *revision, const struct revision_basi
 	renewed->reference_count = 1;
 	renewed->origin = revision_hold(origin);
 	renewed->model = origin->model;
-	renewed->text = origin->text;
 	renewed->text_without_mappings = origin->text_without_mappings;
 	renewed->mappings = origin->mappings;
 	renewed->vnis = origin->vnis;
@@ -149,9 +147,10 @@ void revision_take_mappings(struct revision *revision, struct revision *newer)
 	*newer->mappings = before;
 }
 
-const char *revision_text_to_keep(const struct revision *revision)
+char *revision_text_to_keep(const struct revision *revision)
 {
-	return revision->text_without_mappings != NULL ? revision->text_without_mappings : revision->text;
+	return revision->text_without_mappings != NULL ? strdup(revision->text_without_mappings)
+						       : model_print(revision->model);
 }
 
 struct revision *revision_hold(struct revision *revision)
@@ -171,14 +170,19 @@ void revision_release(struct revision *revision)
 		revision_release(revision->origin);
 	} else {
 		model_free(revision->model);
-		free(revision->text);
 		free(revision->text_without_mappings);
 		if (revision->mappings != NULL)
 			mappings_clear(revision->mappings);
 		free(revision->mappings);
+		object_times_clear(&revision->times);
 		free(revision->vnis);
 	}
 	free(revision);
+}
+
+struct object_times *revision_times(struct revision *revision)
+{
+	return revision->origin != NULL ? &revision->origin->times : &revision->times;
 }
 
 const struct model_workspace *revision_workspace_of_vni(const struct revision *revision, uint32_t vni)

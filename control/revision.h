@@ -12,6 +12,7 @@
 #include "control/drain.h"
 #include "control/mapping.h"
 #include "control/model.h"
+#include "control/object_times.h"
 #include "control/shared_pool.h"
 #include "control/status.h"
 
@@ -40,10 +41,9 @@ struct revision_basis {
 struct revision {
 	unsigned reference_count;
 	uint64_t sequence;	 /* counts up from 1 over all that were desired since the start; 0: was not */
-	struct revision *origin; /* model, texts, mappings and vnis are its; NULL: its own */
+	struct revision *origin; /* model, times, mappings and vnis are its; NULL: its own */
 	struct model *model;
-	char *text;		     /* model_print(): equal texts are equal configurations */
-	char *text_without_mappings; /* to be kept: mappings are the kernel's to keep. NULL: `text` */
+	char *text_without_mappings; /* to be kept: mappings are the kernel's to keep. NULL: model_print() of all */
 	struct mappings *mappings;   /* NULL: there is no mapping table */
 	struct shared_pool_table shared_pool;
 	struct policy_snapshot *policy; /* NULL when there is no gateway; its generation is not the one sent */
@@ -51,6 +51,7 @@ struct revision {
 	uint64_t registered_version; /* of the registered workers that are compiled into it */
 	struct revision_vni *vnis;   /* sorted */
 	size_t vni_count;
+	struct object_times times; /* the only part that changes: revision_times() */
 };
 
 /*
@@ -64,14 +65,17 @@ enum status revision_load(const char *path, const struct revision_basis *basis, 
 enum status revision_renew(struct revision *revision, const struct revision_basis *basis,
 	struct revision **ret_revision, struct problems *problems, struct problems *warnings);
 
-/* Of two revisions of the same text: the routes that are not in use may be others now. Leaves those of before. */
+/* Of two revisions of equal models: the routes that are not in use may be others now. Leaves those of before. */
 void revision_take_mappings(struct revision *revision, struct revision *newer);
 
-/* What is stored as the last good configuration. */
-const char *revision_text_to_keep(const struct revision *revision);
+/* What is stored as the last good configuration; malloc'ed. NULL: no memory. */
+char *revision_text_to_keep(const struct revision *revision);
 
 struct revision *revision_hold(struct revision *revision);
 void revision_release(struct revision *revision); /* NULL is fine */
+
+/* Its objects', filled by whoever wants it and puts it in force. */
+struct object_times *revision_times(struct revision *revision);
 
 /* NULL when no VPC has it. */
 const struct model_workspace *revision_workspace_of_vni(const struct revision *revision, uint32_t vni);

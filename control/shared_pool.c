@@ -471,12 +471,24 @@ static enum status assigner_open(struct assigner *assigner, const struct shared_
 	return shared_pool_copy(table, &assigner->table);
 }
 
+static bool is_wanted(const struct model *model)
+{
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		if (model->workspaces[i].egress_shared)
+			return true;
+	}
+	return false;
+}
+
 enum status shared_pool_assign(struct shared_pool_table *table, const struct model *model, uint64_t now_s,
 	struct problems *problems, struct problems *warnings)
 {
 	struct assigner assigner = {.model = model, .now_s = now_s};
-	enum status status = assigner_open(&assigner, table);
+	enum status status;
 
+	if (table->count == 0 && !is_wanted(model))
+		return STATUS_OK;
+	status = assigner_open(&assigner, table);
 	if (status == STATUS_OK) {
 		settle_ranges(&assigner);
 		status = assign_ranges(&assigner, problems);

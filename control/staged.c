@@ -10,7 +10,7 @@
 
 #include "control/audit.h"
 #include "control/daemon.h"
-#include "control/index.h"
+#include "control/model_match.h"
 #include "control/state.h"
 
 static const char apply_suffix[] = ".apply", rollback_suffix[] = ".rollback";
@@ -19,23 +19,18 @@ static const char apply_suffix[] = ".apply", rollback_suffix[] = ".rollback";
 
 bool staged_guard(const struct model *old, const struct model *new, const char *asked, struct problems *problems)
 {
-	struct hash_index ids = {0};
-	size_t removed = 0, count = old->workspace_count;
-	bool known = true;
-	uint64_t unused;
+	size_t count = old->workspace_count, removed;
+	struct model_match match;
 
-	for (size_t i = 0; i < new->workspace_count &&known; i++) {
-		const char *id = new->workspaces[i].id;
-
-		known = index_add(&ids, id, strlen(id), i, NULL) != INDEX_NO_MEMORY;
+	if (model_match(old, new, &match) != STATUS_OK)
+		return true;
+	removed = match.removed_count;
+	for (size_t i = 0; i < count && removed > 0 && asked; i++) {
+		if (match.new_of_old[i] == MODEL_MATCH_NONE && strcmp(old->workspaces[i].id, asked) == 0)
+			removed--;
 	}
-	for (size_t i = 0; i < count && known; i++) {
-		const char *id = old->workspaces[i].id;
-
-		removed += !index_find(&ids, id, strlen(id), &unused) && (!asked || strcmp(id, asked) != 0);
-	}
-	index_clear(&ids);
-	if (!known || removed * 100 <= count * old->removed_workspaces_percent_max)
+	model_match_clear(&match);
+	if (removed * 100 <= count * old->removed_workspaces_percent_max)
 		return true;
 	problems_add(problems,
 		"the change would remove %zu of %zu workspaces, more than the %u %% of "

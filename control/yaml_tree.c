@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml.h>
 
@@ -55,7 +54,7 @@ static enum status refuse_size(const char *path, size_t size_max_bytes, struct p
 }
 
 static enum status read_open_file(int fd, const char *path, size_t size_max_bytes, char **ret_bytes,
-	size_t *ret_size_bytes, struct problems *problems)
+	size_t *ret_size_bytes, struct stat *ret_about, struct problems *problems)
 {
 	struct stat about;
 	char *bytes;
@@ -87,11 +86,12 @@ static enum status read_open_file(int fd, const char *path, size_t size_max_byte
 	}
 	*ret_bytes = bytes;
 	*ret_size_bytes = (size_t)used_bytes;
+	*ret_about = about;
 	return STATUS_OK;
 }
 
-enum status yaml_tree_read_file(
-	const char *path, size_t size_max_bytes, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems)
+enum status yaml_tree_read_file_about(const char *path, size_t size_max_bytes, char **ret_bytes, size_t *ret_size_bytes,
+	struct stat *ret_about, struct problems *problems)
 {
 	/* O_NONBLOCK: opening a FIFO without a writer must not hang the daemon. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -105,9 +105,17 @@ enum status yaml_tree_read_file(
 				: "");
 		return STATUS_SYSTEM;
 	}
-	status = read_open_file(fd, path, size_max_bytes, ret_bytes, ret_size_bytes, problems);
+	status = read_open_file(fd, path, size_max_bytes, ret_bytes, ret_size_bytes, ret_about, problems);
 	close(fd);
 	return status;
+}
+
+enum status yaml_tree_read_file(
+	const char *path, size_t size_max_bytes, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems)
+{
+	struct stat about;
+
+	return yaml_tree_read_file_about(path, size_max_bytes, ret_bytes, ret_size_bytes, &about, problems);
 }
 
 /* ---- bytes ---- */
@@ -463,6 +471,27 @@ void yaml_tree_free(struct yaml_tree *tree)
 		return;
 	arena_clear(&tree->arena);
 	free(tree);
+}
+
+struct yaml_node *yaml_tree_append_list(struct yaml_tree *tree, struct yaml_node *parent, const char *key)
+{
+	struct yaml_node *node = arena_allocate(&tree->arena, sizeof(*node));
+
+	if (!node)
+		return NULL;
+	node->kind = YAML_SEQUENCE;
+	node->tree = tree;
+	node->line = node->key_line = parent->line;
+	node->column = 1;
+	node->key = key;
+	node->parent = parent;
+	node->index = parent->child_count++;
+	if (parent->last)
+		parent->last->next = node;
+	else
+		parent->first = node;
+	parent->last = node;
+	return node;
 }
 
 /* ---- looking ---- */

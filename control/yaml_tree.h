@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "control/arena.h"
 #include "control/status.h"
@@ -59,6 +60,10 @@ struct yaml_tree {
 enum status yaml_tree_read_file(
 	const char *path, size_t size_max_bytes, char **ret_bytes, size_t *ret_size_bytes, struct problems *problems);
 
+/* The same, with what the file was like when it was opened. */
+enum status yaml_tree_read_file_about(const char *path, size_t size_max_bytes, char **ret_bytes, size_t *ret_size_bytes,
+	struct stat *ret_about, struct problems *problems);
+
 /*
  * STATUS_OK: a tree. Problems that leave a tree to look at (a duplicate key, an alias, a tag) are added to `problems`
  * all the same, so compare its count. STATUS_INVALID: none could be built.
@@ -67,6 +72,9 @@ enum status yaml_tree_parse(
 	const char *file, const char *bytes, size_t size_bytes, struct yaml_tree **ret_tree, struct problems *problems);
 
 void yaml_tree_free(struct yaml_tree *tree);
+
+/* An empty list at the end of `parent`, a mapping of this tree, as if the file had it. NULL: no memory. */
+struct yaml_node *yaml_tree_append_list(struct yaml_tree *tree, struct yaml_node *parent, const char *key);
 
 /* The child with that key, or NULL. */
 const struct yaml_node *yaml_node_child(const struct yaml_node *mapping, const char *key);

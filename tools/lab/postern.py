@@ -42,14 +42,17 @@ class Configuration:
     def head(self):
         lines = ["version: 1", f"metrics: {{ listen: 127.0.0.1:{METRICS_PORT} }}", "workspaces:"]
         for name, spec in self.workspaces.items():
-            lines += [
-                f"  - id: {name}",
-                f"    vpcs: [ {{ id: main, vni: {spec['vni']}, cidrs: [{', '.join(spec['cidrs'])}] }} ]",
-                f"    egress: {{ ips: [{', '.join(spec['egress'])}] }}",
-            ]
-            if "number" in spec:
-                lines.append(f"    number: {spec['number']}")
+            lines += self.workspace(name, spec)
         return lines
+
+    @staticmethod
+    def workspace(name, spec):
+        return [
+            f"  - id: {name}",
+            f"    vpcs: [ {{ id: main, vni: {spec['vni']}, cidrs: [{', '.join(spec['cidrs'])}] }} ]",
+            f"    egress: {{ ips: [{', '.join(spec['egress'])}] }}",
+            *([f"    number: {spec['number']}"] if "number" in spec else []),
+        ]
 
     def gateway(self):
         return (

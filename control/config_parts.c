@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/config_parts.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "control/arena.h"
+#include "control/config_files.h"
+#include "control/fields.h"
+#include "control/fragments.h"
+#include "control/index.h"
+#include "control/model_parse.h"
+#include "control/yaml_tree.h"
+
+/* A file's times are as coarse as the kernel's tick: one that was changed so shortly before it was read may have been
+ * changed again since, and look the same. */
+enum { SETTLED_NS = 1000000000 };
+
+/* What tells a file from what it was. */
+struct stamp {
+	struct stat about;
+	struct timespec read_at;
+};
+
+struct config_part {
+	unsigned reference_count;
+	struct stamp stamp; /* unused when it was not read from disk */
+	bool on_disk, from_api;
+	bool has_workspaces, has_workers; /* the keys, whatever is in them */
+	struct model *main;		  /* of the main file: all that it says; NULL: a fragment */
+	const char *path;
+	struct model_workspace *workspaces;
+	size_t workspace_count;
+	struct model_worker *workers;
+	size_t worker_count;
+	size_t size_bytes; /* of the file */
+	struct problems warnings;
+	struct arena arena;
+};
+
+/* ---- one part ---- */
+
+static void part_release(struct config_part *part)
+{
+	if (!part || --part->reference_count > 0)
+		return;
+	problems_clear(&part->warnings);
+	arena_clear(&part->arena);
+	free(part);
+}
+
+void config_parts_release(struct config_part **parts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		part_release(parts[i]);
+	free(parts);
+}
+
+static bool is_before(const struct timespec *a, const struct timespec *b, int64_t margin_ns)
+{
+	return (int64_t)(b->tv_sec - a->tv_sec) * 1000000000 + (b->tv_nsec - a->tv_nsec) > margin_ns;
+}
+
+static bool stamp_holds(const struct stamp *stamp, const char *path)
+{
+	const struct stat *was = &stamp->about;
+	struct stat now;
+
+	return stat(path, &now) == 0 && now.st_dev == was->st_dev && now.st_ino == was->st_ino &&
+	       now.st_size == was->st_size && now.st_mode == was->st_mode &&
+	       memcmp(&now.st_mtim, &was->st_mtim, sizeof(now.st_mtim)) == 0 &&
+	       memcmp(&now.st_ctim, &was->st_ctim, sizeof(now.st_ctim)) == 0 &&
+	       is_before(&was->st_ctim, &stamp->read_at, SETTLED_NS);
+}
+
+/* What the tree says, into the part. False: it is not plainly right. */
+static bool part_take(struct config_part *part, struct yaml_tree *tree, bool is_main, struct problems *problems)
+{
+	struct model *model = arena_allocate(&part->arena, sizeof(*model));
+	struct model_draft draft = {
+		.model = model, .tree = tree, .unremembered = true, .problems = problems, .warnings = &part->warnings};
+
+	if (!model)
+		return false;
+	model->arena = &part->arena;
+	model->file = tree->file = part->path;
+	tree->from_api = part->from_api;
+	part->has_workspaces = tree->root->kind == YAML_MAPPING && yaml_node_child(tree->root, "workspaces");
+	if (!is_main) {
+		model_parse_fragment(&draft);
+		part->has_workers = model->worker_host.present;
+	} else if (part->has_workspaces || tree->root->kind != YAML_MAPPING ||
+		   yaml_tree_append_list(tree, tree->root, "workspaces")) {
+		model_parse(&draft);
+		part->main = model;
+	}
+	part->workspaces = model->workspaces;
+	part->workspace_count = model->workspace_count;
+	part->workers = model->worker_host.workers;
+	part->worker_count = model->worker_host.worker_count;
+	return !draft.no_memory && !draft.unsound;
+}
+
+/* STATUS_REFUSED: not plainly right. */
+static enum status part_parse(const struct config_file *file, bool is_main, const char *bytes, size_t size_bytes,
+	struct config_part **ret_part)
+{
+	struct config_part *part = calloc(1, sizeof(*part));
+	struct problems problems = {0};
+	struct yaml_tree *tree = NULL;
+	bool sound = false;
+
+	if (!part)
+		return STATUS_NO_MEMORY;
+	part->reference_count = 1;
+	part->from_api = file->from_api;
+	part->size_bytes = size_bytes;
+	part->path = arena_copy_text(&part->arena, file->path, strlen(file->path));
+	if (part->path && yaml_tree_parse(file->path, bytes, size_bytes, &tree, &problems) == STATUS_OK)
+		sound = part_take(part, tree, is_main, &problems);
+	yaml_tree_free(tree);
+	sound = sound && problems.count == 0 && problems.dropped_count == 0 && part->warnings.dropped_count == 0;
+	problems_clear(&problems);
+	if (!sound) {
+		part_release(part);
+		return STATUS_REFUSED;
+	}
+	*ret_part = part;
+	return STATUS_OK;
+}
+
+static enum status part_read(
+	const struct config_api *api, const struct config_file *file, bool is_main, struct config_part **ret_part)
+{
+	struct problems problems = {0};
+	struct stamp stamp = {0};
+	char *bytes = NULL;
+	size_t size_bytes = 0;
+	enum status status;
+
+	if (file->text)
+		return part_parse(file, is_main, file->text, strlen(file->text), ret_part);
+	clock_gettime(CLOCK_REALTIME, &stamp.read_at);
+	status = yaml_tree_read_file_about(
+		file->path, config_file_size_max(api), &bytes, &size_bytes, &stamp.about, &problems);
+	problems_clear(&problems);
+	if (status != STATUS_OK)
+		return status == STATUS_NO_MEMORY ? status : STATUS_REFUSED;
+	status = part_parse(file, is_main, bytes, size_bytes, ret_part);
+	free(bytes);
+	if (status == STATUS_OK) {
+		(*ret_part)->stamp = stamp;
+		(*ret_part)->on_disk = true;
+	}
+	return status;
+}
+
+/* ---- all parts ---- */
+
+struct loader {
+	const struct config_api *api;
+	const struct model *before; /* NULL: none */
+	size_t next_before;	    /* where the next file's part probably is */
+	struct hash_index before_by_path, paths;
+	struct config_part **parts; /* the main file's first */
+	size_t count, capacity, size_bytes;
+};
+
+/* Takes the reference. */
+static enum status loader_add(struct loader *loader, struct config_part *part)
+{
+	if (loader->count == loader->capacity) {
+		size_t capacity = loader->capacity ? loader->capacity * 2 : 64;
+		struct config_part **parts = realloc(loader->parts, capacity * sizeof(struct config_part *));
+
+		if (!parts) {
+			part_release(part);
+			return STATUS_NO_MEMORY;
+		}
+		loader->parts = parts;
+		loader->capacity = capacity;
+	}
+	loader->parts[loader->count++] = part;
+	loader->size_bytes += part->size_bytes;
+	return loader->size_bytes <= YAML_TOTAL_SIZE_MAX_BYTES && loader->count <= FRAGMENT_COUNT_MAX + 1
+		       ? STATUS_OK
+		       : STATUS_REFUSED;
+}
+
+static enum status loader_hold(struct loader *loader, struct config_part *part)
+{
+	part->reference_count++;
+	return loader_add(loader, part);
+}
+
+static bool index_before(struct loader *loader)
+{
+	const struct model *before = loader->before;
+
+	for (size_t i = 0; i < before->part_count && loader->before_by_path.used_count < before->part_count; i++) {
+		const char *path = before->parts[i]->path;
+
+		if (index_add(&loader->before_by_path, path, strlen(path), i, NULL) == INDEX_NO_MEMORY)
+			return false;
+	}
+	return true;
+}
+
+/* The part that this file was in the model before; NULL: none, or none that is known. */
+static struct config_part *find_before(struct loader *loader, const char *path)
+{
+	const struct model *before = loader->before;
+	uint64_t at = loader->next_before;
+
+	if (!before)
+		return NULL;
+	if ((at >= before->part_count || strcmp(before->parts[at]->path, path) != 0) &&
+		(!index_before(loader) || !index_find(&loader->before_by_path, path, strlen(path), &at)))
+		return NULL;
+	loader->next_before = at + 1;
+	return before->parts[at];
+}
+
+static enum status load_file(struct loader *loader, const struct config_file *file, bool is_main)
+{
+	struct config_part *part = file->text ? NULL : find_before(loader, file->path);
+	enum status status;
+
+	if (part && part->on_disk && part->from_api == file->from_api && (part->main != NULL) == is_main &&
+		stamp_holds(&part->stamp, file->path))
+		return loader_hold(loader, part);
+	status = part_read(loader->api, file, is_main, &part);
+	return status == STATUS_OK ? loader_add(loader, part) : status;
+}
+
+static enum status load_fragment(void *context, const struct config_file *file)
+{
+	struct loader *loader = context;
+
+	switch (index_add(&loader->paths, file->path, strlen(file->path), 0, NULL)) {
+	case INDEX_EXISTS:
+		return STATUS_OK;
+	case INDEX_NO_MEMORY:
+		return STATUS_NO_MEMORY;
+	default:
+		return load_file(loader, file, false);
+	}
+}
+
+static enum status load_files(struct loader *loader, const char *path, struct config_directories *directories)
+{
+	const struct config_file main_file = {.path = path};
+	enum status status = load_file(loader, &main_file, true);
+	char why[CONFIG_FILES_WHY_SIZE_BYTES];
+	struct problems problems = {0};
+	const struct model *main;
+
+	if (status != STATUS_OK)
+		return status;
+	main = loader->parts[0]->main;
+	for (size_t i = 0; i < main->include_count && status == STATUS_OK; i++)
+		status = config_files_of_pattern(
+			path, main->includes[i].pattern, load_fragment, loader, directories, why, &problems);
+	if (status == STATUS_OK && loader->api->directory)
+		status = config_files_of_api(loader->api, load_fragment, loader, &problems);
+	if (status == STATUS_OK && problems.count > 0)
+		status = STATUS_REFUSED;
+	problems_clear(&problems);
+	return status == STATUS_OK || status == STATUS_NO_MEMORY ? status : STATUS_REFUSED;
+}
+
+/* The files as they were, but for the one fragment that changes. Those of the API stand last, by name. */
+static enum status load_change(struct loader *loader)
+{
+	const struct config_api *api = loader->api;
+	char path[PATH_MAX];
+	const struct config_file file = {.path = path, .text = api->changed_text, .from_api = true};
+	bool placed = !api->changed_text;
+	enum status status = STATUS_OK;
+
+	if (snprintf(path, sizeof(path), "%s/%s", api->directory, api->changed_name) >= (int)sizeof(path))
+		return STATUS_REFUSED;
+	for (size_t i = 0; i < loader->before->part_count && status == STATUS_OK; i++) {
+		struct config_part *part = loader->before->parts[i];
+		int order = part->from_api ? strcmp(part->path, path) : -1;
+
+		if (!placed && order >= 0) {
+			status = load_file(loader, &file, false);
+			placed = true;
+		}
+		if (status == STATUS_OK && order != 0)
+			status = loader_hold(loader, part);
+	}
+	if (status == STATUS_OK && !placed)
+		status = load_file(loader, &file, false);
+	return status;
+}
+
+/* ---- one model ---- */
+
+/* Room for what all parts have, and whether it may be put together at all. */
+static bool allocate_lists(struct model *model)
+{
+	const struct field *workspaces = fields_find(&fields_file, "workspaces"),
+			   *workers = fields_find(fields_find(&fields_file, "worker_host")->section, "workers");
+	struct model_worker_host *host = &model->worker_host;
+	bool has_workspaces = false, has_workers = false;
+
+	model->workspace_count = host->worker_count = 0;
+	for (size_t i = 0; i < model->part_count; i++) {
+		has_workspaces = has_workspaces || model->parts[i]->has_workspaces;
+		has_workers = has_workers || model->parts[i]->has_workers;
+		model->workspace_count += model->parts[i]->workspace_count;
+		host->worker_count += model->parts[i]->worker_count;
+	}
+	if (!has_workspaces || (has_workers && !host->present) || model->workspace_count > workspaces->max ||
+		host->worker_count > workers->max)
+		return false;
+	model->workspaces = arena_allocate(model->arena, model->workspace_count * sizeof(*model->workspaces));
+	host->workers = arena_allocate(model->arena, host->worker_count * sizeof(*host->workers));
+	return model->workspaces && host->workers;
+}
+
+static void copy_lists(struct model *model)
+{
+	struct model_workspace *workspace = model->workspaces;
+	struct model_worker *worker = model->worker_host.workers;
+
+	for (size_t i = 0; i < model->part_count; i++) {
+		const struct config_part *part = model->parts[i];
+
+		if (part->workspace_count)
+			memcpy(workspace, part->workspaces, part->workspace_count * sizeof(*workspace));
+		if (part->worker_count)
+			memcpy(worker, part->workers, part->worker_count * sizeof(*worker));
+		workspace += part->workspace_count;
+		worker += part->worker_count;
+	}
+}
+
+/* Takes the loader's parts, also on failure. */
+static enum status assemble(struct loader *loader, struct model **ret_model)
+{
+	struct model *model = calloc(1, sizeof(*model));
+	struct problems unused = {0};
+	struct model_draft draft = {.model = model,
+		.tree = &model_draft_no_tree,
+		.unremembered = true,
+		.problems = &unused,
+		.warnings = &unused};
+
+	if (!model) {
+		config_parts_release(loader->parts, loader->count);
+		return STATUS_NO_MEMORY;
+	}
+	*model = *loader->parts[0]->main;
+	model->parts = loader->parts;
+	model->part_count = loader->count;
+	model->arena = calloc(1, sizeof(*model->arena));
+	draft.unsound = !model->arena || !allocate_lists(model);
+	if (!draft.unsound) {
+		copy_lists(model);
+		model_check(&draft);
+	}
+	if (draft.unsound || draft.no_memory) {
+		model_free(model);
+		return draft.no_memory ? STATUS_NO_MEMORY : STATUS_REFUSED;
+	}
+	*ret_model = model;
+	return STATUS_OK;
+}
+
+/* What the files' values themselves were worth a word about, in the files' order. */
+static bool repeat_warnings(const struct model *model, struct problems *warnings)
+{
+	size_t count = warnings->count + warnings->dropped_count;
+
+	for (size_t i = 0; i < model->part_count; i++)
+		count += model->parts[i]->warnings.count;
+	if (count > PROBLEMS_MAX)
+		return false;
+	for (size_t i = 0; i < model->part_count; i++) {
+		for (size_t j = 0; j < model->parts[i]->warnings.count; j++)
+			problems_add(warnings, "%s", model->parts[i]->warnings.lines[j]);
+	}
+	return true;
+}
+
+enum status config_parts_load(const char *path, const struct config_api *api, struct model **ret_model,
+	struct config_directories *directories, struct problems *warnings)
+{
+	struct config_directories found = {0};
+	struct loader loader = {.api = api, .before = api->before};
+	struct model *model = NULL;
+	enum status status;
+
+	if (loader.before && loader.before->part_count == 0)
+		loader.before = NULL;
+	if (!api->files_unchanged)
+		status = load_files(&loader, path, &found);
+	else
+		status = loader.before ? load_change(&loader) : STATUS_REFUSED;
+	index_clear(&loader.before_by_path);
+	index_clear(&loader.paths);
+	if (status == STATUS_OK)
+		status = assemble(&loader, &model);
+	else
+		config_parts_release(loader.parts, loader.count);
+	if (status == STATUS_OK && !repeat_warnings(model, warnings)) {
+		model_free(model);
+		status = STATUS_REFUSED;
+	}
+	if (status != STATUS_OK || !directories) {
+		config_directories_clear(&found);
+		if (status != STATUS_OK)
+			return status;
+	} else {
+		*directories = found;
+	}
+	*ret_model = model;
+	return STATUS_OK;
+}
+
+static int compare_parts(const void *left, const void *right)
+{
+	uintptr_t a = *(const uintptr_t *)left, b = *(const uintptr_t *)right;
+
+	return a < b ? -1 : a > b;
+}
+
+size_t config_parts_new(const struct model *model, const struct model *other)
+{
+	size_t count = 0, other_count = other ? other->part_count : 0;
+	struct config_part **sorted = calloc(other_count + 1, sizeof(struct config_part *));
+
+	if (!sorted)
+		return model->part_count;
+	if (other_count) {
+		memcpy(sorted, other->parts, other_count * sizeof(struct config_part *));
+		qsort(sorted, other_count, sizeof(struct config_part *), compare_parts);
+	}
+	for (size_t i = 0; i < model->part_count; i++)
+		count += !other_count ||
+			 !bsearch(&model->parts[i], sorted, other_count, sizeof(struct config_part *), compare_parts);
+	free(sorted);
+	return count;
+}

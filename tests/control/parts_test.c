@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A configuration read in parts, from where the last one left off, against the same files read whole. */
+#include "tests/control/check.h"
+
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/config_parts.h"
+#include "control/drain.h"
+#include "control/plan.h"
+#include "control/shared_pool.h"
+
+enum { PATH_SIZE_BYTES = 512, TEXT_SIZE_BYTES = 8192, FILE_COUNT = 14, ROUND_COUNT = 1500, WORKSPACE_COUNT = 20 };
+
+struct fixture {
+	char directory[128], main[PATH_SIZE_BYTES], api[PATH_SIZE_BYTES];
+	struct model *parts; /* as read in parts last */
+	uint64_t random;
+	unsigned in_parts, whole, refused;
+};
+
+static uint32_t draw(struct fixture *fixture, uint32_t below)
+{
+	fixture->random ^= fixture->random << 13;
+	fixture->random ^= fixture->random >> 7;
+	fixture->random ^= fixture->random << 17;
+	return (uint32_t)(fixture->random >> 32) % below;
+}
+
+static void put(const struct fixture *fixture, const char *name, const char *text)
+{
+	char path[PATH_SIZE_BYTES], other[PATH_SIZE_BYTES + 8];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%.200s", fixture->directory, name);
+	snprintf(other, sizeof(other), "%s.new", path);
+	if (!text) {
+		unlink(path);
+		return;
+	}
+	file = fopen(other, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(rename(other, path), 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	char path[PATH_SIZE_BYTES];
+	struct timespec now;
+
+	if (!fixture)
+		return -1;
+	*state = fixture;
+	strcpy(fixture->directory, "/tmp/postern-parts-test-XXXXXX");
+	if (!mkdtemp(fixture->directory))
+		return -1;
+	clock_gettime(CLOCK_REALTIME, &now);
+	fixture->random = (uint64_t)now.tv_sec * 1000000007 + (uint64_t)now.tv_nsec;
+	if (getenv("POSTERN_SEED"))
+		fixture->random = strtoull(getenv("POSTERN_SEED"), NULL, 0);
+	print_message("# POSTERN_SEED=%llu\n", (unsigned long long)fixture->random);
+	snprintf(fixture->main, sizeof(fixture->main), "%s/postern.yaml", fixture->directory);
+	snprintf(fixture->api, sizeof(fixture->api), "%s/api.d", fixture->directory);
+	snprintf(path, sizeof(path), "%s/conf.d", fixture->directory);
+	return mkdir(path, 0700) || mkdir(fixture->api, 0700);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fixture = *state;
+	char command[PATH_SIZE_BYTES];
+
+	model_free(fixture->parts);
+	snprintf(command, sizeof(command), "rm -rf %s", fixture->directory);
+	return system(command) == 0 ? (free(fixture), 0) : -1;
+}
+
+/* ---- both ways ---- */
+
+static void assert_same_problems(const struct problems *a, const struct problems *b)
+{
+	assert_int_equal(a->count, b->count);
+	for (size_t i = 0; i < a->count; i++)
+		assert_string_equal(a->lines[i], b->lines[i]);
+}
+
+static void assert_same_policy(const struct model *a, const struct model *b)
+{
+	struct shared_pool_table pool = {0};
+	struct problems problems = {0}, warnings = {0};
+	size_t a_bytes, b_bytes;
+	void *a_block, *b_block;
+
+	if (!a->gateway.present)
+		return;
+	assert_int_equal(shared_pool_assign(&pool, a, 1, &problems, &warnings), STATUS_OK);
+	assert_int_equal(policy_compile(a, &pool, NULL, 7, &a_block, &a_bytes, &problems), STATUS_OK);
+	assert_int_equal(policy_compile(b, &pool, NULL, 7, &b_block, &b_bytes, &problems), STATUS_OK);
+	assert_int_equal(a_bytes, b_bytes);
+	assert_memory_equal(a_block, b_block, a_bytes);
+	free(a_block);
+	free(b_block);
+	shared_pool_clear(&pool);
+	problems_clear(&warnings);
+}
+
+static void assert_same_model(const struct model *a, const struct model *b)
+{
+	char *a_text = model_print_with_sources(a), *b_text = model_print_with_sources(b);
+
+	assert_string_equal(a_text, b_text);
+	assert_true(plan_models_equal(a, b));
+	assert_same_policy(a, b);
+	free(a_text);
+	free(b_text);
+}
+
+/* Reads in parts from where the last reading left off, and whole; the same must come of both. */
+static enum status load_both(struct fixture *fixture, struct config_api api)
+{
+	struct problems problems[2] = {{0}}, warnings[2] = {{0}};
+	struct config_directories directories[2] = {{{0}}};
+	struct model *models[2] = {NULL};
+	enum status statuses[2];
+
+	api.directory = fixture->api;
+	for (unsigned way = 0; way < 2; way++) {
+		api.parts = way == 0;
+		api.before = fixture->parts;
+		statuses[way] = config_load_all(
+			fixture->main, &api, &models[way], &directories[way], &problems[way], &warnings[way]);
+	}
+	assert_int_equal(statuses[0], statuses[1]);
+	assert_same_problems(&problems[0], &problems[1]);
+	if (statuses[0] == STATUS_OK) {
+		assert_same_model(models[0], models[1]);
+		assert_same_problems(&warnings[0], &warnings[1]);
+		if (!api.files_unchanged)
+			assert_int_equal(directories[0].count, directories[1].count);
+		model_free(models[1]);
+		fixture->in_parts += models[0]->part_count > 0;
+		fixture->whole += models[0]->part_count == 0;
+		model_free(fixture->parts);
+		fixture->parts = models[0];
+	} else {
+		fixture->refused++;
+	}
+	for (unsigned way = 0; way < 2; way++) {
+		problems_clear(&problems[way]);
+		problems_clear(&warnings[way]);
+		config_directories_clear(&directories[way]);
+	}
+	return statuses[0];
+}
+
+static enum status load_files(struct fixture *fixture)
+{
+	return load_both(fixture, (struct config_api){0});
+}
+
+/* ---- files by chance: now and then one that is wrong, or is at odds with another ---- */
+
+static void draw_workspace(struct fixture *fixture, unsigned number, char *text, size_t size_bytes)
+{
+	static const char *const extras[] = {
+		"", "", "", "", "    timers: { udp: 60s }\n", /* worth a warning */
+		"    limits: { sessions: 100, sessions_guaranteed: 50 }\n",
+		"    policy: { default: deny, rules: [ { action: allow, to: 198.51.100.0/24, protocol: tcp, ports: 443 "
+		"} ] }\n",
+		"    number: 7\n",						/* twice, sooner or later */
+		"    mapping: { tcp: endpoint-independent }\n", "    hue: 1\n", /* no such key */
+	};
+	static const char *const workers[] = {"", "", "", ", workers: []", ", workers: [ { ip: 10.0.0.5 } ]",
+		", workers: [ { ip: 10.0.0.5, vtep: 10.100.0.9 }, { ip: 10.0.0.6, vtep: 0.0.0.0 } ]",
+		", workers: [ { ip: 192.168.7.7 } ]"};
+	unsigned vni = draw(fixture, 40) ? 100 + number : 100 + draw(fixture, WORKSPACE_COUNT);
+	unsigned ip = draw(fixture, 40) ? 10 + number : 10 + draw(fixture, WORKSPACE_COUNT);
+	char egress[128];
+
+	snprintf(egress, sizeof(egress), "{ ips: [203.0.113.%u] }", ip);
+	if (draw(fixture, 10) == 0)
+		strcpy(egress, "shared");
+	else if (draw(fixture, 20) == 0)
+		snprintf(egress, sizeof(egress), "{ ips: [], draining: [203.0.113.%u] }", ip);
+	snprintf(text, size_bytes,
+		"  - id: w%u\n    vpcs: [ { id: main, vni: %u, cidrs: [10.%u.0.0/16]%s } ]\n    egress: %s\n%s", number,
+		vni, draw(fixture, 2), workers[draw(fixture, 60) ? draw(fixture, 5) : draw(fixture, 7)], egress,
+		extras[draw(fixture, 50) ? draw(fixture, 7) : draw(fixture, 10)]);
+}
+
+static void draw_fragment(struct fixture *fixture, unsigned file, char *text)
+{
+	static const char *const odd[] = {"", "workspaces: []\n", "worker_host: { workers: [] }\n", "version: 1\n",
+		"gateway: {}\n", "workspaces: {}\n", "workspaces: [\n", "- a\n", "workspaces: []\nworkspaces: []\n",
+		"worker_host: { vtep: 10.100.0.2 }\n"};
+	size_t used;
+
+	if (draw(fixture, 12) == 0) {
+		strcpy(text, odd[draw(fixture, draw(fixture, 4) ? 4 : 10)]);
+		return;
+	}
+	used = (size_t)sprintf(text, "%sworkspaces:\n", draw(fixture, 4) ? "" : "# a line more\n");
+	for (unsigned i = 0; i < 1 + draw(fixture, 2) && used + 1024 < TEXT_SIZE_BYTES; i++) {
+		draw_workspace(fixture, draw(fixture, 30) ? 2 * (file % 10) + i : draw(fixture, WORKSPACE_COUNT),
+			text + used, TEXT_SIZE_BYTES - used);
+		used += strlen(text + used);
+	}
+}
+
+static void draw_main(struct fixture *fixture, char *text)
+{
+	static const char *const gateways[] = {
+		"  inside: { interface: inside0, trusted_vteps: [10.100.0.0/24] }\n",
+		"  inside: { interface: inside0, trusted_vteps: [10.100.0.0/24] }\n  hairpin: allow\n",
+		"  inside: { interface: inside0, trusted_vteps: [10.99.0.0/24] }\n",
+		"  inside: { interface: inside0, trusted_vteps: [0.0.0.0/0] }\n",
+		"  inside: { interface: inside0 }\n",
+	};
+	char own[1024] = "";
+
+	if (draw(fixture, 2))
+		draw_workspace(fixture, WORKSPACE_COUNT - 1, own, sizeof(own));
+	sprintf(text,
+		"version: 1\n%sinclude: [ conf.d/*.yaml%s ]\ngateway:\n%s  outside: { interface: outside0 }\n%s%s%s",
+		draw(fixture, 3) ? "" : "# another line\n", draw(fixture, 3) ? "" : ", conf.d/3.yaml",
+		gateways[draw(fixture, 30) ? draw(fixture, 2) : draw(fixture, 5)],
+		draw(fixture, 8) ? "shared_pool: { ips: [203.0.113.200, 203.0.113.201] }\n" : "",
+		*own ? "workspaces:\n" : "", own);
+}
+
+static void change_file(struct fixture *fixture)
+{
+	unsigned file = draw(fixture, FILE_COUNT);
+	char name[64], text[TEXT_SIZE_BYTES];
+
+	if (draw(fixture, 20) == 0) {
+		draw_main(fixture, text);
+		put(fixture, "postern.yaml", text);
+		return;
+	}
+	snprintf(name, sizeof(name), file < 9 ? "conf.d/%u.yaml" : "api.d/%u.json", file);
+	draw_fragment(fixture, file, text);
+	put(fixture, name, draw(fixture, 6) ? text : NULL);
+}
+
+static void change_by_api(struct fixture *fixture)
+{
+	struct config_api api = {.files_unchanged = fixture->parts != NULL};
+	char name[64], text[TEXT_SIZE_BYTES];
+
+	snprintf(name, sizeof(name), "%u.json", 9 + draw(fixture, FILE_COUNT - 9));
+	draw_fragment(fixture, 3 + draw(fixture, 8), text);
+	api.changed_name = name;
+	api.changed_text = draw(fixture, 4) ? text : NULL;
+	if (load_both(fixture, api) == STATUS_OK) {
+		char path[80];
+
+		snprintf(path, sizeof(path), "api.d/%s", name);
+		put(fixture, path, api.changed_text);
+	}
+}
+
+/* ---- tests ---- */
+
+static void whatever_changes_reading_in_parts_and_reading_whole_say_the_same(void **state)
+{
+	struct fixture *fixture = *state;
+	char text[TEXT_SIZE_BYTES];
+	bool files_hold = false;
+
+	fixture->refused = 0;
+	draw_main(fixture, text);
+	put(fixture, "postern.yaml", text);
+	for (unsigned round = 0; round < ROUND_COUNT; round++) {
+		/* The API changes what was read last: as posternd does, only while that is what the files say. */
+		if (files_hold && draw(fixture, 3) == 0) {
+			change_by_api(fixture);
+			continue;
+		}
+		change_file(fixture);
+		files_hold = load_files(fixture) == STATUS_OK;
+		/* What is wrong is mostly mended soon, else nothing would ever load. */
+		for (unsigned file = 0; file < FILE_COUNT && !files_hold; file++) {
+			char name[64];
+
+			snprintf(name, sizeof(name), file < 9 ? "conf.d/%u.yaml" : "api.d/%u.json", file);
+			put(fixture, name, NULL);
+		}
+		if (!files_hold) {
+			put(fixture, "postern.yaml", CHECK_GATEWAY "include: [ conf.d/*.yaml ]\nworkspaces: []\n");
+			files_hold = load_files(fixture) == STATUS_OK;
+		}
+		assert_true(files_hold);
+	}
+	print_message("# %u in parts, %u whole, %u refused\n", fixture->in_parts, fixture->whole, fixture->refused);
+	assert_true(fixture->in_parts > ROUND_COUNT / 4);
+	assert_true(fixture->refused > ROUND_COUNT / 40);
+}
+
+#define WORKSPACE(id, vni, ip)                                                                                         \
+	"workspaces:\n"                                                                                                \
+	"  - id: " id "\n"                                                                                             \
+	"    vpcs: [ { id: main, vni: " vni ", cidrs: [10.0.0.0/16] } ]\n"                                             \
+	"    egress: { ips: [" ip ", 203.0.113.10" vni "] }\n"
+
+static void put_three(struct fixture *fixture)
+{
+	put(fixture, "postern.yaml", CHECK_GATEWAY "include: [ conf.d/*.yaml ]\n");
+	put(fixture, "conf.d/a.yaml", WORKSPACE("acme", "1", "203.0.113.1"));
+	put(fixture, "conf.d/b.yaml", WORKSPACE("globex", "2", "203.0.113.2"));
+	put(fixture, "conf.d/c.yaml", WORKSPACE("initech", "3", "203.0.113.3"));
+}
+
+/* The new model, and the one before it, which keeps what it said. */
+static struct model *load_again(struct fixture *fixture, const struct config_api *changes)
+{
+	struct problems problems = {0}, warnings = {0};
+	struct config_api api = *changes;
+	struct model *model = NULL;
+
+	api.parts = true;
+	api.directory = fixture->api;
+	api.before = fixture->parts;
+	assert_int_equal(config_load_all(fixture->main, &api, &model, NULL, &problems, &warnings), STATUS_OK);
+	problems_clear(&warnings);
+	return model;
+}
+
+static void only_the_file_that_changed_is_read(void **state)
+{
+	static const struct timespec settle = {.tv_sec = 1, .tv_nsec = 100000000};
+	struct fixture *fixture = *state;
+	struct model *model;
+
+	put_three(fixture);
+	/* Files that were written within the last second may have been written again since they were read. */
+	nanosleep(&settle, NULL);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	model = load_again(fixture, &(struct config_api){0});
+	assert_int_equal(config_parts_new(model, fixture->parts), 0);
+	model_free(model);
+	put(fixture, "conf.d/b.yaml", WORKSPACE("globex", "2", "203.0.113.22"));
+	model = load_again(fixture, &(struct config_api){0});
+	assert_int_equal(config_parts_new(model, fixture->parts), 1);
+	assert_int_equal(model->workspaces[1].egress_ips[0], 0xcb007116);
+	assert_int_equal(fixture->parts->workspaces[1].egress_ips[0], 0xcb007102);
+	model_free(model);
+}
+
+static void a_file_that_changed_while_it_was_read_is_read_again(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[PATH_SIZE_BYTES];
+	struct model *model;
+	FILE *file;
+
+	put_three(fixture);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	/* In place, with the same size, and perhaps within the same tick of the clock that stamps files. */
+	snprintf(path, sizeof(path), "%s/conf.d/b.yaml", fixture->directory);
+	file = fopen(path, "r+b");
+	assert_non_null(file);
+	assert_true(fputs(WORKSPACE("globex", "2", "203.0.113.7"), file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	model = load_again(fixture, &(struct config_api){0});
+	assert_int_equal(model->workspaces[1].egress_ips[0], 0xcb007107);
+	model_free(model);
+}
+
+static void a_change_by_the_api_reads_no_file(void **state)
+{
+	const struct config_api change = {.changed_name = "x.json",
+		.changed_text = "{\"workspaces\": [{\"id\": \"umbrella\", \"vpcs\": [{\"id\": \"main\", \"vni\": 9, "
+				"\"cidrs\": [\"10.0.0.0/16\"]}], \"egress\": {\"ips\": [\"203.0.113.9\"]}}]}",
+		.files_unchanged = true};
+	const struct config_api removal = {.changed_name = "x.json", .files_unchanged = true};
+	struct fixture *fixture = *state;
+	struct model *model;
+
+	put_three(fixture);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	put(fixture, "conf.d/a.yaml", "this is not read");
+	model = load_again(fixture, &change);
+	assert_int_equal(model->workspace_count, 4);
+	assert_string_equal(model->workspaces[3].id, "umbrella");
+	assert_int_equal(config_parts_new(model, fixture->parts), 1);
+	model_free(fixture->parts);
+	fixture->parts = model;
+	model = load_again(fixture, &removal);
+	assert_int_equal(model->workspace_count, 3);
+	assert_int_equal(config_parts_new(model, fixture->parts), 0);
+	model_free(model);
+}
+
+static void a_drain_does_not_reach_into_the_model_before(void **state)
+{
+	struct fixture *fixture = *state;
+	struct problems warnings = {0};
+	struct drains drains = {0};
+	struct drain *drain;
+	struct model *model;
+
+	put_three(fixture);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	model = load_again(fixture, &(struct config_api){.files_unchanged = true, .changed_name = "none.json"});
+	assert_int_equal(drains_begin(&drains, 0xcb007101, "acme", 1, 0, &drain), STATUS_OK);
+	assert_int_equal(drains_apply(&drains, model, 1, &warnings), STATUS_OK);
+	assert_int_equal(model->workspaces[0].egress_ip_count, 1);
+	assert_int_equal(model->workspaces[0].draining_ips[0], 0xcb007101);
+	assert_int_equal(fixture->parts->workspaces[0].egress_ip_count, 2);
+	assert_int_equal(fixture->parts->workspaces[0].egress_ips[0], 0xcb007101);
+	assert_false(plan_models_equal(model, fixture->parts));
+	model_free(model);
+	drains_clear(&drains);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(whatever_changes_reading_in_parts_and_reading_whole_say_the_same),
+		TEST(only_the_file_that_changed_is_read),
+		TEST(a_file_that_changed_while_it_was_read_is_read_again),
+		TEST(a_change_by_the_api_reads_no_file),
+		TEST(a_drain_does_not_reach_into_the_model_before),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
