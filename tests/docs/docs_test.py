@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The pages say what the sources say: drop reasons, metrics, tests and files that are named, alerts."""
+"""The pages say what the sources say: drop reasons, metrics, tests and files that are named, commands, alerts.
+
+Argument: the program postern."""
 
 import glob
 import os
@@ -10,6 +12,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 PAGES = ["README.md", "docs/architecture.md", "docs/nat.md", "docs/operations.md", "docs/performance.md", "docs/conformance.md"]
+POSTERN = sys.argv[1]
 TESTS = []
 
 
@@ -126,6 +129,33 @@ def tests_that_are_named_exist():
     for row in table("docs/nat.md", "## Changes of the policy, and live sessions"):
         for name in re.findall(r"`([a-z0-9_]+)`", row[-1]):
             assert name in known, f"docs/nat.md: there is no test {name}"
+
+
+def usages():
+    """{command: what `postern help` prints of its operands and options}"""
+    text = subprocess.run([POSTERN, "help"], stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"  ([a-z]+)\b(.*)", line)
+        if match:
+            found[match[1]] = found.get(match[1], "") + match[2]
+    return found
+
+
+@test
+def commands_that_are_named_exist_with_their_options():
+    known, checked = usages(), 0
+    for page in ("README.md", "docs/operations.md", "docs/nat.md", "docs/architecture.md"):
+        text = read(page)
+        named = re.findall(r"`(?:sudo )?postern ([a-z]+)([^`]*)`", text)
+        for block in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            named += re.findall(r"(?:^|&& )(?:sudo )?postern ([a-z]+)([^&\n]*)", block, re.MULTILINE)
+        for command, rest in named:
+            assert command in known, f"{page}: there is no command postern {command}"
+            for option in re.findall(r"--[a-z-]+", rest):
+                assert option in known[command] or option in ("--help", "--run-dir"), f"{page}: postern {command} has no {option}"
+            checked += 1
+    assert checked > 20, f"only {checked} were found"
 
 
 @test
