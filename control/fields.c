@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "control/field_text.h"
 #include "control/model.h"
 #include "control/scalar.h"
 
@@ -272,108 +273,6 @@ static const char *parse_bool(const struct field *field, const char *text, bool 
 	return NULL;
 }
 
-static const char *check_device(const char *text)
-{
-	size_t length = strlen(text);
-
-	if (length == 0 || length >= DEVICE_ARGS_SIZE_BYTES)
-		return "";
-	for (size_t i = 0; i < length; i++) {
-		if (text[i] <= ' ' || text[i] > '~' || text[i] == '\'')
-			return "";
-	}
-	return NULL;
-}
-
-static const char *check_pattern(const char *text)
-{
-	const char *slash = strrchr(text, '/'), *wildcard = strpbrk(text, "*?[");
-
-	if (!*text || strlen(text) >= INCLUDE_SIZE_BYTES || (slash && !slash[1]))
-		return "";
-	return slash && wildcard && wildcard < slash ? "" : NULL;
-}
-
-/* One * at the end, and a name before it, so that nobody claims every interface by accident. */
-static const char *check_interfaces(const char *text)
-{
-	char name[INTERFACE_NAME_SIZE_BYTES];
-	size_t length = strlen(text);
-
-	if (length < 2 || length > sizeof(name) || text[length - 1] != '*')
-		return "";
-	memcpy(name, text, length - 1);
-	name[length - 1] = '\0';
-	return scalar_check_interface(name);
-}
-
-static const char *check_text(const char *text)
-{
-	size_t length = strlen(text);
-
-	if (length == 0 || length >= MODEL_TEXT_SIZE_BYTES)
-		return "";
-	for (size_t i = 0; i < length; i++) {
-		if (text[i] <= ' ' || text[i] > '~')
-			return "";
-	}
-	return NULL;
-}
-
-static const char *check_san(const char *text)
-{
-	static const char *const kinds[] = {"dns:", "uri:", "email:"};
-	uint32_t address;
-
-	if (strncmp(text, "ip:", 3) == 0)
-		return scalar_parse_ipv4(text + 3, &address);
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		size_t length = strlen(kinds[i]);
-
-		if (strncmp(text, kinds[i], length) == 0 && text[length])
-			return check_text(text);
-	}
-	return "";
-}
-
-static const char *check_role(const char *text)
-{
-	uint32_t address;
-
-	if (strcmp(text, "read") == 0 || strcmp(text, "operate") == 0)
-		return NULL;
-	if (strncmp(text, "workspace:", 10) == 0)
-		return scalar_check_id(text + 10);
-	return strncmp(text, "host:", 5) == 0 ? scalar_parse_ipv4(text + 5, &address) : "";
-}
-
-static const char *check_path(const char *text)
-{
-	if (text[0] != '/' || strlen(text) >= MODEL_PATH_SIZE_BYTES)
-		return "";
-	for (; *text; text++) {
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			return " (no control characters)";
-	}
-	return NULL;
-}
-
-static const char *check_endpoint(const char *text)
-{
-	char address[SCALAR_SIZE_BYTES];
-	uint16_t port = 0;
-
-	if (strlen(text) >= MODEL_PATH_SIZE_BYTES)
-		return "";
-	if (strncmp(text, "unix:", 5) == 0)
-		return check_path(text + 5);
-	if (strncmp(text, "https://", 8) != 0)
-		return "";
-	if (scalar_parse_listen(text + 8, address, &port) || port == 0)
-		return "";
-	return NULL;
-}
-
 /* The place is zeroed, and larger than any text that was found good. */
 static const char *store_text(const char *hint, const char *text, void *place)
 {
@@ -409,28 +308,19 @@ static const char *parse_scalar(const struct field *field, const char *text, boo
 		return parse_bool(field, text, quoted, place);
 	case FIELD_CHOICE:
 		return parse_choice(field, text, place);
-	case FIELD_ID:
-		return store_text(scalar_check_id(text), text, place);
-	case FIELD_INTERFACE:
-		return store_text(scalar_check_interface(text), text, place);
-	case FIELD_DEVICE:
-		return store_text(check_device(text), text, place);
 	case FIELD_TABLE:
 		return parse_table(text, place);
+	case FIELD_ID:
+	case FIELD_INTERFACE:
+	case FIELD_DEVICE:
 	case FIELD_PATTERN:
-		return store_text(check_pattern(text), text, place);
 	case FIELD_INTERFACES:
-		return store_text(check_interfaces(text), text, place);
 	case FIELD_PATH:
-		return store_text(check_path(text), text, place);
 	case FIELD_TEXT:
-		return store_text(check_text(text), text, place);
 	case FIELD_SAN:
-		return store_text(check_san(text), text, place);
 	case FIELD_ROLE:
-		return store_text(check_role(text), text, place);
 	case FIELD_ENDPOINT:
-		return store_text(check_endpoint(text), text, place);
+		return store_text(field_text_check(field->type, text), text, place);
 	case FIELD_IPV4:
 		return scalar_parse_ipv4(text, place);
 	case FIELD_MAC:

@@ -89,8 +89,7 @@ enum status http_server_open(
 /* Instead of where it listens now; on failure that goes on. Connections go on in any case. */
 enum status http_server_listen_tcp(
 	struct http_server *server, const char *address, uint16_t port, struct problems *problems);
-#define HTTP_SERVER_UNIX_GROUP "postern"
-/* The same. Replaces a socket that nobody listens on; mode 0660, of the group above where the host has it. */
+/* The same. Replaces a socket that nobody listens on; see control/http_socket.h. */
 enum status http_server_listen_unix(struct http_server *server, const char *path, struct problems *problems);
 /* No new connections from now on; those that are there go on. */
 void http_server_stop(struct http_server *server);
