@@ -265,6 +265,7 @@ static void identities_first_use(struct identities *identities)
 		{.slots = identities->egress_ips, .slot_count = EGRESS_IP_COUNT_MAX},
 		{.slots = identities->workers, .slot_count = WORKER_COUNT_MAX},
 	};
+	memset(identities->pairings, 0, sizeof(identities->pairings));
 	for (unsigned k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
 		for (uint32_t slot = 0; slot < kinds[k].slot_count; slot++)
 			kinds[k].slots[slot].born = IDENTITY_UNBORN;

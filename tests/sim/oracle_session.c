@@ -243,6 +243,21 @@ static bool taken(const struct oracle *oracle, uint16_t port)
 }
 
 /*
+ * What is left of an address's former owner is in the way of the present one's sessions until it is removed, unless it was
+ * made under the other mapping mode and the present owner has none of that: then nobody looks for it any more.
+ */
+static bool out_of_sight(struct oracle *oracle, const struct judgement *of, const struct entry *entry)
+{
+	const bool mapped = independent(of->of, of->wire.protocol);
+	if ((entry->mapping != 0) == mapped || entry->workspace == of->workspace)
+		return false;
+	EACH_ENTRY (oracle, it)
+		if (it->workspace == of->workspace && it->protocol == entry->protocol && (it->mapping != 0) != mapped)
+			return false;
+	return true;
+}
+
+/*
  * How many ports of an egress IP are free for this packet's remote; taken() says which are not. Endpoint-independent
  * mappings share theirs with nobody. What has no ports goes by address alone: one worker per remote, and none on a
  * shared address.
@@ -260,6 +275,8 @@ static uint32_t ports_free(struct oracle *oracle, const struct judgement *of, co
 			entry->remote == of->wire.destination && entry->remote_port == of->wire.destination_port;
 		/* What was made under the other mapping mode is in the way where it waits for the same remote. */
 		if (!here || !(same_remote || (mapped && entry->mapping != 0)) || taken(oracle, entry->egress_port))
+			continue;
+		if (out_of_sight(oracle, of, entry))
 			continue;
 		oracle->taken[entry->egress_port] = oracle->question;
 		count -= count > 0 && (!has_ports || port_given(oracle, ip, entry->egress_port));

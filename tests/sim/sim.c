@@ -129,7 +129,9 @@ static const char *isolation(const struct sim *sim, const struct shot *shot, con
 	const struct tag own = model_tag(model, (unsigned)to, wire_get32(ip + 16));
 	struct tag tag;
 	for (uint32_t at = 0; !hairpin && traffic_tag(packet->data, packet->length_bytes, &at, &tag);) {
-		if (!traffic_tags_equal(&tag, &own) && !model_same_vpc(model, &tag, (unsigned)to))
+		/* A port, or an egress IP that is used by address alone, may be given again to the same workspace. */
+		if (!traffic_tags_equal(&tag, &own) && !model_same_vpc(model, &tag, (unsigned)to) &&
+			tag.workspace != own.workspace)
 			return "P2: a reply reached somebody else than who asked";
 	}
 	return NULL;
