@@ -12,6 +12,7 @@
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/health.h"
+#include "control/object_state.h"
 #include "control/privileges.h"
 #include "control/rib.h"
 #include "control/steer.h"
@@ -199,6 +200,7 @@ static json_t *workspace_json(const struct daemon *daemon, const struct workspac
 	json_t *egress = json_array(), *draining = json_array();
 	char source[SOURCE_TEXT_SIZE_BYTES];
 
+	json_object_set_new(json, "state", object_state_json(daemon, row->id, row->model));
 	if (row->model != NULL)
 		json_object_set_new(json, "source", json_string(model_source_text(&row->model->source, source)));
 	for (size_t i = 0; row->model != NULL && i < row->model->draining_ip_count; i++)

@@ -109,8 +109,17 @@ static const struct {
 		"\"properties\":{\"uid\":{\"type\":\"integer\"},\"capabilities\":{\"type\":\"string\"}}}}}"},
 	{"Workspaces", "{\"type\":\"object\",\"required\":[\"workspaces\"],\"properties\":{\"workspaces\":{"
 		       "\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"id\",\"configured\","
-		       "\"egress_ips\"],\"properties\":{\"id\":{\"type\":\"string\"},\"configured\":{\"type\":"
-		       "\"boolean\"},\"egress_ips\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}}}}"},
+		       "\"egress_ips\",\"state\"],\"properties\":{\"id\":{\"type\":\"string\"},\"configured\":{\"type\":"
+		       "\"boolean\"},\"egress_ips\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"state\":{"
+		       "\"type\":\"object\",\"required\":[\"desired\",\"actual\",\"reason\",\"since_unix_seconds\","
+		       "\"egress\"],\"properties\":{\"desired\":{\"enum\":[\"present\",\"absent\"]},\"actual\":{"
+		       "\"enum\":[\"present\",\"outdated\",\"absent\"]},\"reason\":{\"type\":\"string\"},"
+		       "\"since_unix_seconds\":{\"type\":\"number\"},\"egress\":{\"type\":\"array\",\"items\":{"
+		       "\"type\":\"object\",\"required\":[\"address\",\"desired\",\"actual\",\"reason\","
+		       "\"since_unix_seconds\"],\"properties\":{\"address\":{\"type\":\"string\"},\"desired\":{"
+		       "\"enum\":[\"active\",\"draining\",\"absent\"]},\"actual\":{\"enum\":[\"active\",\"draining\","
+		       "\"absent\"]},\"reason\":{\"type\":\"string\"},\"since_unix_seconds\":{\"type\":\"number\"}}"
+		       "}}}}}}}}}"},
 	{"Sessions",
 		"{\"type\":\"object\",\"required\":[\"sessions\",\"more\",\"complete\"],\"properties\":{"
 		"\"sessions\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"more\":{\"type\":\"boolean\"},"

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 
 #include "tools/postern_table.h"
 
@@ -137,10 +138,24 @@ static void show_ports(const json_t *status, FILE *stream)
 	table_print(&table, stream, "");
 }
 
+/* What is in force of it, and since when. */
+static void show_state(struct table *table, const json_t *state)
+{
+	const char *desired = text_of(state, "desired"), *actual = text_of(state, "actual");
+	double since_s = real_of(state, "since_unix_seconds");
+	char text[32];
+
+	if (strcmp(desired, actual) == 0)
+		table_cell(table, "%s", strcmp(actual, "present") == 0 ? "in force" : "gone");
+	else
+		table_cell(table, "%s", strcmp(desired, "absent") == 0 ? "leaving" : "waiting");
+	table_cell(table, "%s", since_s > 0 ? table_duration(difftime(time(NULL), 0) - since_s, text) : "");
+}
+
 static void show_workspace_table(const json_t *workspaces, FILE *stream)
 {
-	static const char *const titles[] = {"WORKSPACE", "EGRESS", ">SESSIONS", ">CREATED", ">REFUSED", ">OUT PACKETS",
-		">OUT BYTES", ">IN PACKETS", ">IN BYTES", ">DROPPED", NULL};
+	static const char *const titles[] = {"WORKSPACE", "STATE", ">SINCE", "EGRESS", ">SESSIONS", ">CREATED",
+		">REFUSED", ">OUT PACKETS", ">OUT BYTES", ">IN PACKETS", ">IN BYTES", ">DROPPED", NULL};
 	struct table table;
 	char scaled[16], addresses[128];
 
@@ -155,6 +170,7 @@ static void show_workspace_table(const json_t *workspaces, FILE *stream)
 		join_addresses(workspace, addresses, sizeof(addresses));
 		table_cell(&table, "%s%s", text_of(workspace, "id"),
 			truth_of(workspace, "configured") ? "" : " (removed)");
+		show_state(&table, json_object_get(workspace, "state"));
 		table_cell(&table, "%s", addresses);
 		table_cell(&table, "%lld", (long long)count_of(workspace, "sessions_active"));
 		table_cell(&table, "%lld", (long long)count_of(workspace, "sessions_created"));

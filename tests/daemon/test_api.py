@@ -337,7 +337,8 @@ def resolve(document, schema):
 def violations(document, schema, value, where=""):
     """What of `value` is not as the schema says; of JSON Schema what the document uses."""
     schema = resolve(document, schema)
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
+             "null": type(None)}
     found = []
     for word in ("anyOf", "oneOf"):
         if word in schema and all(violations(document, one, value, where) for one in schema[word]):
@@ -419,6 +420,39 @@ def an_answer_comes_when_the_change_is_in_force(lab):
     expect(api(lab, "GET", "/v1/workspaces/initech/egress-ips"), 404)
 
 
+def state_of(lab, name):
+    rows = expect(api(lab, "GET", "/v1/workspaces"), 200).json["workspaces"]
+    return next(row["state"] for row in rows if row["id"] == name)
+
+
+def every_object_says_what_is_wanted_what_is_so_why_and_since_when(lab):
+    lab.daemon()
+    dataplane = lab.dataplane()
+    wait_for("the policy to be in force", lab.in_force, 30)
+    began = time.time()
+    expect(api(lab, "PUT", "/v1/workspaces/initech", INITECH), 201)
+    acme, made = state_of(lab, "acme"), state_of(lab, "initech")
+    assert acme["since_unix_seconds"] < began <= made["since_unix_seconds"] <= time.time(), (acme, began, made)
+    for state in (acme, made, *made["egress"]):
+        assert state["desired"] == state["actual"] and state["reason"] == "", state
+    expect(api(lab, "PUT", "/v1/workspaces/initech/egress-ips/203.0.113.31"), 200)
+    old, new = state_of(lab, "initech")["egress"]
+    assert old == made["egress"][0] and new["since_unix_seconds"] > old["since_unix_seconds"], (old, new)
+    dataplane.stop(signal.SIGKILL)
+    wait_for("the loss to be told", lambda: lab.cli("status").returncode == 5)
+    expect(api(lab, "DELETE", "/v1/workspaces/initech/egress-ips/203.0.113.31?force=1&wait=0"), 202)
+    state = state_of(lab, "initech")
+    assert (state["desired"], state["actual"]) == ("present", "outdated") and "not there" in state["reason"], state
+    assert state["since_unix_seconds"] > new["since_unix_seconds"], state
+    assert [(ip["address"], ip["desired"], ip["actual"]) for ip in state["egress"]] == [
+        ("203.0.113.30", "active", "active"),
+        ("203.0.113.31", "absent", "active"),
+    ], state
+    assert state["egress"][0] == old, state
+    table = lab.cli("workspaces").stdout
+    assert "waiting" in next(line for line in table.splitlines() if line.startswith("initech")), table
+
+
 def the_list_of_egress_ips_is_what_is_in_force_not_what_is_wanted(lab):
     lab.daemon()
     dataplane = lab.dataplane()
@@ -463,7 +497,9 @@ ALONE = [
     requests_that_make_no_sense_are_refused, the_openapi_document_is_what_the_daemon_does, a_client_that_does_not_wait_for_its_answer_harms_nobody,
 ]
 WITH_DATAPLANE = [
-    an_answer_comes_when_the_change_is_in_force, the_list_of_egress_ips_is_what_is_in_force_not_what_is_wanted,
+    an_answer_comes_when_the_change_is_in_force,
+    every_object_says_what_is_wanted_what_is_so_why_and_since_when,
+    the_list_of_egress_ips_is_what_is_in_force_not_what_is_wanted,
 ]
 
 if __name__ == "__main__":
