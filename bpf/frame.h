@@ -19,6 +19,20 @@ enum {
 	FRAGMENT_OFFSET_MASK = 0x1fff,
 };
 
+/* A MAC and two zero bytes, so that it can be compared and swapped at once. */
+union mac_word {
+	__u8 bytes[8];
+	__u64 word;
+};
+
+static __always_inline union mac_word mac_of(const __u8 *mac)
+{
+	union mac_word word = {};
+
+	__builtin_memcpy(word.bytes, mac, ETH_ALEN);
+	return word;
+}
+
 static __always_inline __u32 ipv4_header_bytes(const struct iphdr *ip)
 {
 	return (__u32)ip->ihl * 4;

@@ -20,6 +20,9 @@ enum {
 	BPF_SAMPLE_RING_BYTES = 256 * 1024,
 	BPF_SAMPLE_CAPTURE_BYTES = 64,
 	BPF_SAMPLE_BURST = 256, /* samples that a CPU may take at once */
+	CGROUP_DEPTH_MAX = 4,	/* levels below worker_host.cgroups.path at which a worker may be */
+	WORKER_DNS_COUNT_MAX = 3,
+	WORKER_DNS_OPTION_BYTES = 2 + 4 * WORKER_DNS_COUNT_MAX,
 };
 
 /* The worker's default gateway, the same for every worker, and its MAC (locally administered). */
@@ -34,6 +37,17 @@ enum {
 /* On a frame between our own programs and `worker_egress`: made for the worker by us. Never leaves the host. */
 #define WORKER_DELIVERY_MARK 0x50535452u
 
+/* On the sockets of workers that are cgroups, and so on what the kernel sends for them. */
+#define WORKER_SOCKET_MARK 0x50535453u
+
+/*
+ * A worker that is a cgroup has no interface. In the place of its index stands this, made of the cgroup's id: no index
+ * is so large, and the kernel gives the lower 31 bits to one cgroup at a time. It is also the mark of a frame between
+ * reply_ingress and uplink_ingress.
+ */
+#define CGROUP_KEY_BIT 0x80000000u
+#define CGROUP_KEY(id) (CGROUP_KEY_BIT | (__u32)(id))
+
 /* Why the classifier drops; labels and texts are the operator's. */
 #define WORKER_DROPS(X)                                                                                                \
 	X(UNKNOWN_INTERFACE, "unknown_interface", "the interface belongs to no worker")                                \
@@ -44,7 +58,7 @@ enum {
 	X(IPV6, "ipv6", "IPv6, router advertisements included")                                                        \
 	X(NOT_IPV4, "not_ipv4", "neither IP nor ARP, or VLAN-tagged")                                                  \
 	X(ARP, "arp", "ARP, but no request for the gateway's address")                                                 \
-	X(DHCP, "dhcp", "DHCP, which nobody serves")                                                                   \
+	X(DHCP, "dhcp", "DHCP, which worker_host.dhcp drops, or which has no answer")                                  \
 	X(MALFORMED, "malformed", "too short, or its lengths contradict each other")                                   \
 	X(UNDERLAY, "underlay", "to the underlay: a VTEP or gateway, or VXLAN")                                        \
 	X(MULTICAST, "multicast", "to a multicast or broadcast address")                                               \
@@ -56,7 +70,14 @@ enum {
 	X(REPLY_UNKNOWN_GATEWAY, "reply_unknown_gateway", "VXLAN from a host that is no gateway")                      \
 	X(REPLY_UNKNOWN_WORKER, "reply_unknown_worker", "no worker has this VNI and address")                          \
 	X(REPLY_MALFORMED, "reply_malformed", "a reply that is not whole IPv4")                                        \
-	X(EGRESS_FOREIGN, "egress_foreign", "to a worker, but from the host itself and not from a gateway")
+	X(EGRESS_FOREIGN, "egress_foreign", "to a worker, and not from a gateway")                                     \
+	X(UNKNOWN_CGROUP, "unknown_cgroup", "from a cgroup that belongs to no worker, or for none of its sockets")     \
+	X(CGROUP_INTERFACE, "cgroup_interface", "from a cgroup, but not by worker_host.cgroups.interface")             \
+	X(CGROUP_LOCAL, "cgroup_local", "from a cgroup to the host itself or to another worker on it")                 \
+	X(CGROUP_PROTOCOL, "cgroup_protocol", "from a cgroup, and neither TCP nor UDP")                                \
+	X(TOO_BIG, "too_big", "from a cgroup, larger than worker_host.mtu; it is told by ICMP")                        \
+	X(REPLY_NO_SOCKET, "reply_no_socket", "a reply that no socket of the worker's cgroup waits for")               \
+	X(REPLY_FRAGMENT, "reply_fragment", "a fragment for a cgroup, whose sender could not be told")
 
 enum worker_drop {
 #define WORKER_DROP_ENUM(name, label, text) WORKER_DROP_##name,
@@ -71,7 +92,7 @@ struct worker_traffic {
 	__u64 drops[WORKER_DROP_COUNT];
 };
 
-/* tc, worker interface ingress: map `workers`, hash, key: ifindex (__u32). */
+/* tc, worker interface ingress: map `workers`, hash, key: ifindex, or CGROUP_KEY (__u32). */
 struct worker_value {
 	__be32 address_be; /* the only source address allowed */
 	__be32 vtep_be;	   /* this host's, outer source */
@@ -82,6 +103,7 @@ struct worker_value {
 	__u8 reserved;	       /* 0: mac, mac_pinned and reserved are swapped in as one aligned 64-bit word */
 	__u32 epoch;	       /* counts the owners of the interface */
 	__u32 reserved_too;
+	__u64 cgroup_id; /* 0: it is an interface */
 	/* From here on the programs' own. A token bucket is one time: when it will be full again. */
 	__u64 packets_full_ns, bytes_full_ns, answers_full_ns;
 	struct worker_traffic traffic;
@@ -164,9 +186,21 @@ struct sample_state {
 
 /* array `worker_config`, index 0. */
 struct worker_config {
-	__u32 vxlan_ifindex; /* 0: there is no VXLAN device */
-	__be32 vtep_be;	     /* this host's own */
+	__u32 vxlan_ifindex;			  /* 0: there is no VXLAN device */
+	__be32 vtep_be;				  /* this host's own */
+	__u32 mtu_bytes;			  /* of workers: what goes through the tunnel whole */
+	__u32 dhcp_lease_s;			  /* 0: DHCP is dropped */
+	__u8 dns_option[WORKER_DNS_OPTION_BYTES]; /* of DHCP, ready to be sent; or zeros, which are padding */
+	/* Workers that are cgroups. Level 0: there are none here, and whatever has been one is closed. */
+	__u8 uplink_mac[6];
+	__u32 uplink_ifindex;
+	__be32 uplink_address_be; /* what their sockets take for their own */
+	__u32 cgroup_level;
+	__u64 cgroup_id; /* of worker_host.cgroups.path, at that level */
 };
+
+/* posternd compares it as a whole. */
+_Static_assert(sizeof(struct worker_config) == 56, "worker_config has padding");
 
 /* tc, VXLAN device ingress: map `deliveries`, hash. */
 struct delivery_key {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The classifier of a worker host: three tc programs in direct-action mode.
+ * The classifier of a worker host: three tc programs in direct-action mode, and those for workers that are cgroups
+ * (bpf/worker_cgroup.h).
  *
  *   worker ── worker_ingress ── set VXLAN key ──> VXLAN device ──> underlay ──> gateway
  *   worker <── worker_egress <── mark ── reply_ingress ── VXLAN device <── underlay <── gateway
@@ -24,6 +25,8 @@
 
 #include "bpf/frame.h"
 #include "bpf/maps.h"
+#include "bpf/worker_cgroup.h"
+#include "bpf/worker_dhcp.h"
 #include "bpf/worker_drop.h"
 #include "bpf/worker_limit.h"
 #include "bpf/worker_maps.h"
@@ -35,15 +38,8 @@ enum {
 	ARP_HARDWARE_ETHERNET = 1,
 	ARP_REQUEST = 1,
 	ARP_REPLY = 2,
-	DHCP_SERVER_PORT = 67,
 	DSCP_SHIFT = 2,
 	ECN_MASK = 3,
-};
-
-/* A MAC and two zero bytes, so that it can be compared and swapped at once. */
-union mac_word {
-	__u8 bytes[8];
-	__u64 word;
 };
 
 struct arp_ipv4 {
@@ -70,14 +66,6 @@ static __always_inline int frame_reach(struct __sk_buff *skb, __u32 bytes)
 	if (skb->data + bytes <= skb->data_end)
 		return 1;
 	return skb->len >= bytes && bpf_skb_pull_data(skb, bytes) == 0;
-}
-
-static __always_inline union mac_word mac_of(const __u8 *mac)
-{
-	union mac_word word = {};
-
-	__builtin_memcpy(word.bytes, mac, ETH_ALEN);
-	return word;
 }
 
 static __always_inline union mac_word worker_mac(const struct worker_value *worker)
@@ -171,17 +159,6 @@ static __always_inline enum worker_drop destination_refused(
 	return WORKER_DROP_COUNT;
 }
 
-/* Whatever is sent from 0.0.0.0 to everybody's DHCP server. */
-static __always_inline int is_dhcp(struct __sk_buff *skb, const struct iphdr *ip)
-{
-	__be16 port_be;
-
-	return ip->saddr == 0 && ip->protocol == IPPROTO_UDP && ipv4_has_transport(ip) &&
-	       bpf_skb_load_bytes(skb, ETH_HLEN + ipv4_header_bytes(ip) + offsetof(struct udphdr, dest), &port_be,
-		       sizeof(port_be)) == 0 &&
-	       port_be == bpf_htons(DHCP_SERVER_PORT);
-}
-
 /* RFC 2474; the two bits of ECN stay. The checksum follows by RFC 1624, equation 3. */
 static __always_inline void dscp_set(struct iphdr *ip, __u8 dscp)
 {
@@ -234,13 +211,18 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct worker_valu
 	return bpf_redirect(config->vxlan_ifindex, 0);
 }
 
-/* Refused by the workspace's rules: dropped and counted, and told to the worker. */
-static __always_inline int refuse(struct __sk_buff *skb, struct worker_value *worker)
+/* Dropped and counted, and told to the worker. */
+static __always_inline int refuse(
+	struct __sk_buff *skb, struct worker_value *worker, enum worker_drop reason, __u32 code_and_mtu)
 {
-	int action = drop_of(skb, worker, WORKER_DROP_DENIED);
+	int action = drop_of(skb, worker, reason);
 
-	if (!answer_build(skb, worker))
+	if (!answer_build(skb, worker, code_and_mtu))
 		return action;
+	if (worker->cgroup_id != 0) {
+		skb->mark = 0;
+		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	}
 	skb->mark = WORKER_DELIVERY_MARK;
 	return bpf_redirect(skb->ifindex, 0);
 }
@@ -262,11 +244,28 @@ static __always_inline int send_by_policy(struct __sk_buff *skb, struct worker_v
 	if (workspace->rule_set != 0 && rule_packet_read(skb, ip, &packet) &&
 		rules_refuse(workspace->rule_set, ip->daddr,
 			(__u32)packet.protocol << 24 | (__u32)packet.has_port << 16 | packet.port))
-		return refuse(skb, worker);
+		return refuse(skb, worker, WORKER_DROP_DENIED, ICMP_CODE_PROHIBITED << 16);
 	if (workspace->dscp & WORKSPACE_DSCP_SET)
 		dscp_set(ip, (__u8)workspace->dscp);
 	__builtin_memcpy(ethernet->h_dest, gateway_mac.bytes, ETH_ALEN);
+	if (worker->cgroup_id != 0 &&
+		!address_replace(skb, offsetof(struct iphdr, saddr), ip, config->uplink_address_be, worker->address_be))
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	return encapsulate(skb, worker, config, workspace, total_bytes);
+}
+
+/* The worker's DHCP client asks. */
+static __always_inline int dhcp_answer(
+	struct __sk_buff *skb, struct worker_value *worker, const struct worker_config *config, union mac_word source)
+{
+	if (config->dhcp_lease_s == 0)
+		return drop_of(skb, worker, WORKER_DROP_DHCP);
+	if (!mac_learn(worker, source))
+		return drop_of(skb, worker, WORKER_DROP_SPOOFED_MAC);
+	if (!dhcp_answer_build(skb, worker, config))
+		return drop_of(skb, worker, WORKER_DROP_DHCP);
+	skb->mark = WORKER_DELIVERY_MARK;
+	return bpf_redirect(skb->ifindex, 0);
 }
 
 SEC("tc")
@@ -282,7 +281,7 @@ int worker_ingress(struct __sk_buff *skb)
 	worker = bpf_map_lookup_elem(&workers, &ifindex);
 	config = bpf_map_lookup_elem(&worker_config, &zero);
 	if (!worker || !config)
-		return drop_unadmitted(skb);
+		return drop_unadmitted(skb, ifindex, WORKER_DROP_UNKNOWN_INTERFACE, HEAD_ETHERNET);
 
 	if (!frame_reach(skb, sizeof(*ethernet)))
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
@@ -309,8 +308,12 @@ int worker_ingress(struct __sk_buff *skb)
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
+	if ((ip->saddr != worker->address_be || ip->daddr == bpf_htonl(INADDR_BROADCAST) ||
+		    ip->daddr == bpf_htonl(WORKER_GATEWAY_ADDRESS)) &&
+		is_dhcp(skb, ip, worker->address_be))
+		return dhcp_answer(skb, worker, config, source);
 	if (ip->saddr != worker->address_be)
-		return drop_of(skb, worker, is_dhcp(skb, ip) ? WORKER_DROP_DHCP : WORKER_DROP_SPOOFED_SOURCE);
+		return drop_of(skb, worker, WORKER_DROP_SPOOFED_SOURCE);
 	if (!mac_learn(worker, source))
 		return drop_of(skb, worker, WORKER_DROP_SPOOFED_MAC);
 	refused = destination_refused(skb, ip, config);
@@ -319,7 +322,51 @@ int worker_ingress(struct __sk_buff *skb)
 	return send_by_policy(skb, worker, config, ethernet, ip);
 }
 
-/* Nothing reaches a worker but what reply_ingress and the ARP answer made for it: no neighbour, bridge or host service.
+/*
+ * On the interface by which cgroups send (worker_host.cgroups.interface): what is theirs goes into the tunnel, and what is
+ * the host's own way otherwise.
+ */
+SEC("tc")
+int uplink_egress(struct __sk_buff *skb)
+{
+	__u32 zero = 0, key, refused;
+	struct worker_config *config = bpf_map_lookup_elem(&worker_config, &zero);
+	struct worker_value *worker;
+	struct ethhdr *ethernet;
+	struct iphdr *ip;
+
+	if (!config || config->cgroup_level == 0 ||
+		bpf_skb_ancestor_cgroup_id(skb, (int)config->cgroup_level) != config->cgroup_id)
+		return skb->mark == WORKER_SOCKET_MARK ? drop(skb, WORKER_DROP_UNKNOWN_CGROUP) : TC_ACT_UNSPEC;
+	worker = cgroup_worker(skb, config, &key);
+	if (!frame_reach(skb, sizeof(*ethernet) + sizeof(*ip)))
+		return drop(skb, WORKER_DROP_MALFORMED);
+	ethernet = (void *)(long)skb->data;
+	ip = (void *)(ethernet + 1);
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return drop(skb, WORKER_DROP_MALFORMED);
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP) && is_tunnelled(ip, config))
+		return TC_ACT_UNSPEC;
+	if (!worker)
+		return drop_unadmitted(skb, key, WORKER_DROP_UNKNOWN_CGROUP, HEAD_ETHERNET);
+	if (skb->vlan_present || ethernet->h_proto != bpf_htons(ETH_P_IP))
+		return drop_of(skb, worker, WORKER_DROP_NOT_IPV4);
+	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
+		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
+	if (ip->saddr != config->uplink_address_be)
+		return drop_of(skb, worker, WORKER_DROP_SPOOFED_SOURCE);
+	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+		return drop_of(skb, worker, WORKER_DROP_CGROUP_PROTOCOL);
+	refused = destination_refused(skb, ip, config);
+	if (refused != WORKER_DROP_COUNT)
+		return drop_of(skb, worker, refused);
+	if (wire_bytes(skb, ip) > config->mtu_bytes)
+		return refuse(skb, worker, WORKER_DROP_TOO_BIG, ICMP_CODE_TOO_BIG << 16 | (config->mtu_bytes & 0xffff));
+	return send_by_policy(skb, worker, config, ethernet, ip);
+}
+
+/* Nothing reaches a worker but what reply_ingress, the ARP and the DHCP answer made for it: no neighbour, bridge or host
+ * service.
  */
 SEC("tc")
 int worker_egress(struct __sk_buff *skb)
@@ -335,9 +382,10 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *etherne
 	struct delivery_key key = {.vni = vni, .address_be = ip->daddr};
 	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
 	struct workspace_traffic *traffic;
+	struct worker_config *config = NULL;
 	struct delivery_value *delivery;
 	struct worker_value *worker;
-	__u32 ifindex, index;
+	__u32 ifindex, index, zero = 0;
 	union mac_word mac;
 
 	delivery = bpf_map_lookup_elem(&deliveries, &key);
@@ -350,7 +398,14 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *etherne
 	/* The two maps are filled one after the other; only where both say the same is it this worker's (P2). */
 	if (worker->vni != vni || worker->address_be != key.address_be)
 		return drop(skb, WORKER_DROP_REPLY_UNKNOWN_WORKER);
-	mac = worker_mac(worker);
+	if (worker->cgroup_id != 0) {
+		config = bpf_map_lookup_elem(&worker_config, &zero);
+		if (!config || config->cgroup_level == 0)
+			return drop_of(skb, worker, WORKER_DROP_REPLY_UNKNOWN_WORKER);
+		mac = mac_of(config->uplink_mac);
+	} else {
+		mac = worker_mac(worker);
+	}
 	if (mac.word == 0)
 		return drop_of(skb, worker, WORKER_DROP_REPLY_UNKNOWN_WORKER);
 
@@ -364,6 +419,11 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *etherne
 	}
 	__sync_fetch_and_add(&worker->traffic.in_packets, segment_count(skb));
 	__sync_fetch_and_add(&worker->traffic.in_bytes, bpf_ntohs(ip->tot_len));
+	/* As if it came in by the uplink, where uplink_ingress takes it over. */
+	if (config) {
+		skb->mark = ifindex;
+		return bpf_redirect(config->uplink_ifindex, BPF_F_INGRESS);
+	}
 	skb->mark = WORKER_DELIVERY_MARK;
 	return bpf_redirect(ifindex, 0);
 }

@@ -7,6 +7,7 @@
 #define POSTERN_BPF_WORKER_DROP_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include <bpf/bpf_helpers.h>
@@ -15,13 +16,38 @@
 #include "bpf/worker_limit.h"
 #include "bpf/worker_maps.h"
 
+/* Whether the packet has its Ethernet header (yet): at a cgroup it has not. */
+enum frame_head { HEAD_ETHERNET = 0, HEAD_NONE = ETH_HLEN };
+
+/* The beginning of the frame, as far as it fits; an Ethernet header that is not there is made of zeros and its type. */
+static __always_inline void sample_capture(struct __sk_buff *skb, enum frame_head head, struct drop_sample *record)
+{
+	__u32 length_bytes = skb->len, offset = head == HEAD_NONE ? ETH_HLEN : 0;
+	__be16 protocol_be = (__be16)skb->protocol;
+
+	if (length_bytes > BPF_SAMPLE_CAPTURE_BYTES - offset)
+		length_bytes = BPF_SAMPLE_CAPTURE_BYTES - offset;
+	/* Says to the verifier what it can not follow: 1..BPF_SAMPLE_CAPTURE_BYTES - ETH_HLEN. */
+	asm volatile("" : "+r"(length_bytes));
+	if (head == HEAD_NONE) {
+		__builtin_memcpy(record->bytes + 2 * ETH_ALEN, &protocol_be, sizeof(protocol_be));
+		if (length_bytes > 0 && length_bytes <= BPF_SAMPLE_CAPTURE_BYTES - ETH_HLEN &&
+			bpf_skb_load_bytes(skb, 0, record->bytes + ETH_HLEN, length_bytes) == 0)
+			record->captured_bytes = length_bytes + ETH_HLEN;
+	} else if (length_bytes > 0 && length_bytes <= BPF_SAMPLE_CAPTURE_BYTES &&
+		   bpf_skb_load_bytes(skb, 0, record->bytes, length_bytes) == 0) {
+		record->captured_bytes = length_bytes;
+	}
+}
+
 /* A CPU's samples beyond its burst are counted as lost, so that a flood of drops costs a clock reading each and no more. */
-static __noinline int sample(struct __sk_buff *skb, enum worker_drop reason, __u32 workspace_index, __u32 vni)
+static __noinline int sample(
+	struct __sk_buff *skb, enum worker_drop reason, __u32 workspace_index, __u32 vni, enum frame_head head)
 {
 	struct sample_config *config;
 	struct sample_state *state;
 	struct drop_sample *record;
-	__u32 zero = 0, length_bytes;
+	__u32 zero = 0;
 	__u64 now_ns;
 
 	config = bpf_map_lookup_elem(&sample_config, &zero);
@@ -46,14 +72,7 @@ static __noinline int sample(struct __sk_buff *skb, enum worker_drop reason, __u
 	record->vni = vni;
 	record->reason = reason;
 	record->length_bytes = skb->len;
-	length_bytes = skb->len;
-	if (length_bytes > BPF_SAMPLE_CAPTURE_BYTES)
-		length_bytes = BPF_SAMPLE_CAPTURE_BYTES;
-	/* Says to the verifier what it can not follow: 1..BPF_SAMPLE_CAPTURE_BYTES. */
-	asm volatile("" : "+r"(length_bytes));
-	if (length_bytes > 0 && length_bytes <= BPF_SAMPLE_CAPTURE_BYTES &&
-		bpf_skb_load_bytes(skb, 0, record->bytes, length_bytes) == 0)
-		record->captured_bytes = length_bytes;
+	sample_capture(skb, head, record);
 	bpf_ringbuf_submit(record, 0);
 	return 0;
 }
@@ -79,14 +98,15 @@ static __always_inline void count_workspace_drop(__u32 workspace_index, enum wor
 }
 
 /* Nobody's. */
-static __noinline int drop(struct __sk_buff *skb, enum worker_drop reason)
+static __noinline int drop_at(struct __sk_buff *skb, enum worker_drop reason, enum frame_head head)
 {
 	count_drop(reason);
-	sample(skb, reason, SAMPLE_NO_WORKSPACE, 0);
+	sample(skb, reason, SAMPLE_NO_WORKSPACE, 0, head);
 	return TC_ACT_SHOT;
 }
 
-static __noinline int drop_of(struct __sk_buff *skb, struct worker_value *worker, enum worker_drop reason)
+static __noinline int drop_of_at(
+	struct __sk_buff *skb, struct worker_value *worker, enum worker_drop reason, enum frame_head head)
 {
 	if (!worker)
 		return TC_ACT_SHOT;
@@ -94,21 +114,30 @@ static __noinline int drop_of(struct __sk_buff *skb, struct worker_value *worker
 		__sync_fetch_and_add(&worker->traffic.drops[reason], 1);
 	count_workspace_drop(worker->workspace_index, reason);
 	count_drop(reason);
-	sample(skb, reason, worker->workspace_index, worker->vni);
+	sample(skb, reason, worker->workspace_index, worker->vni, head);
 	return TC_ACT_SHOT;
 }
 
-/* From an interface that has no worker, or whose worker waits for its admission. */
-static __noinline int drop_unadmitted(struct __sk_buff *skb)
+static __always_inline int drop(struct __sk_buff *skb, enum worker_drop reason)
 {
-	__u32 ifindex = skb->ifindex;
-	struct claim_value *claim = bpf_map_lookup_elem(&claims, &ifindex);
+	return drop_at(skb, reason, HEAD_ETHERNET);
+}
+
+static __always_inline int drop_of(struct __sk_buff *skb, struct worker_value *worker, enum worker_drop reason)
+{
+	return drop_of_at(skb, worker, reason, HEAD_ETHERNET);
+}
+
+/* From what has no worker (`unknown`), or whose worker waits for its admission. `key`: of `claims`. */
+static __noinline int drop_unadmitted(struct __sk_buff *skb, __u32 key, enum worker_drop unknown, enum frame_head head)
+{
+	struct claim_value *claim = bpf_map_lookup_elem(&claims, &key);
 
 	if (!claim)
-		return drop(skb, WORKER_DROP_UNKNOWN_INTERFACE);
+		return drop_at(skb, unknown, head);
 	count_workspace_drop(claim->workspace_index, WORKER_DROP_NOT_ADMITTED);
 	count_drop(WORKER_DROP_NOT_ADMITTED);
-	sample(skb, WORKER_DROP_NOT_ADMITTED, claim->workspace_index, claim->vni);
+	sample(skb, WORKER_DROP_NOT_ADMITTED, claim->workspace_index, claim->vni, head);
 	return TC_ACT_SHOT;
 }
 

@@ -27,6 +27,7 @@ enum {
 	TCP_FLAG_ACK = 0x10,
 	ICMP_TYPE_ECHO = 8,
 	ICMP_TYPE_UNREACHABLE = 3,
+	ICMP_CODE_TOO_BIG = 4,	   /* RFC 1191 */
 	ICMP_CODE_PROHIBITED = 13, /* communication administratively prohibited, RFC 1812 section 5.2.7.1 */
 	ICMP_HEADER_BYTES = 8,
 	QUOTED_BYTES = IPV4_HEADER_MIN_BYTES + 8, /* RFC 792 */
@@ -127,31 +128,29 @@ static __always_inline __u16 checksum_fold(__u32 sum)
 struct answer {
 	struct iphdr ip;
 	__u8 type, code;
-	__be16 checksum;
-	__u32 unused;
+	__be16 checksum, unused, mtu_be;
 	__u8 quoted[QUOTED_BYTES];
 };
 
 /*
  * Turns the refused packet into the ICMP error about it, as the gateway would have sent it: a refusal is told (P12), at
- * most as often as the gateway tells. False: it is not to be answered, and was perhaps changed.
+ * most as often as the gateway tells, and never about a fragment but the first, nor about another error (RFC 1122 section
+ * 3.2.2). `code_and_mtu`: the code, 16 bits up, and the MTU of "too big". False: it is not to be answered, and was perhaps
+ * changed.
  */
-static __noinline int answer_build(struct __sk_buff *skb, struct worker_value *worker)
+static __noinline int answer_build(struct __sk_buff *skb, struct worker_value *worker, __u32 code_and_mtu)
 {
-	const union {
-		__u8 bytes[8];
-		__u64 word;
-	} gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
+	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
 	struct answer answer = {};
 	__u8 macs[2 * ETH_ALEN];
 
 	if (!worker)
 		return 0;
+	if (bpf_skb_load_bytes(skb, sizeof(struct ethhdr), answer.quoted, QUOTED_BYTES) != 0 ||
+		(answer.quoted[0] & 0xf) != 5 || !ipv4_has_transport((const struct iphdr *)answer.quoted))
+		return 0;
 	if (!bucket_take(&worker->answers_full_ns, bpf_ktime_get_ns(), ANSWER_INTERVAL_NS,
 		    (__u64)ANSWER_INTERVAL_NS * ANSWER_BURST))
-		return 0;
-	if (bpf_skb_load_bytes(skb, sizeof(struct ethhdr), answer.quoted, QUOTED_BYTES) != 0 ||
-		(answer.quoted[0] & 0xf) != 5)
 		return 0;
 	answer.ip.version = 4;
 	answer.ip.ihl = sizeof(answer.ip) / 4;
@@ -159,9 +158,10 @@ static __noinline int answer_build(struct __sk_buff *skb, struct worker_value *w
 	answer.ip.ttl = ANSWER_TTL;
 	answer.ip.protocol = IPPROTO_ICMP;
 	answer.ip.saddr = bpf_htonl(WORKER_GATEWAY_ADDRESS);
-	answer.ip.daddr = worker->address_be;
+	__builtin_memcpy(&answer.ip.daddr, answer.quoted + offsetof(struct iphdr, saddr), sizeof(answer.ip.daddr));
 	answer.type = ICMP_TYPE_UNREACHABLE;
-	answer.code = ICMP_CODE_PROHIBITED;
+	answer.code = (__u8)(code_and_mtu >> 16);
+	answer.mtu_be = bpf_htons((__u16)code_and_mtu);
 	answer.ip.check = checksum_fold((__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.ip, sizeof(answer.ip), 0));
 	answer.checksum = checksum_fold(
 		(__u32)bpf_csum_diff(0, 0, (__be32 *)&answer.type, sizeof(answer) - sizeof(answer.ip), 0));

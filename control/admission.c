@@ -13,6 +13,8 @@
 #include "control/api_workers.h"
 #include "control/apply.h"
 #include "control/apply_host.h"
+#include "control/cgroup_path.h"
+#include "control/classifier_cgroup.h"
 #include "control/daemon.h"
 #include "control/notify.h"
 #include "control/scalar.h"
@@ -36,7 +38,8 @@ struct admission {
 	size_t gateway_count;
 	struct admission_ready ready;
 	unsigned ticks;
-	bool settled; /* the classifier was compared as a whole once */
+	uint64_t cgroups_id; /* of worker_host.cgroups.path when it was last looked at */
+	bool settled;	     /* the classifier was compared as a whole once */
 };
 
 static const struct admission_gateway_handlers gateway_handlers;
@@ -154,7 +157,18 @@ static bool claim(struct admission *admission, struct worker *worker)
 
 	if (worker->claimed)
 		return true;
-	status = classifier_claim(admission->daemon->classifier, worker->ifindex, worker->spec.interface, &problems);
+	if (worker->spec.cgroup == NULL) {
+		status = classifier_claim(
+			admission->daemon->classifier, worker->ifindex, worker->spec.interface, &problems);
+	} else {
+		const char *why = cgroup_path_check(&host_of(admission)->cgroups, worker->spec.cgroup);
+
+		status = why == NULL && classifier_cgroups_are_closed(admission->daemon->classifier) ? STATUS_OK
+												     : STATUS_REFUSED;
+		if (status != STATUS_OK)
+			problems_add(&problems, "%s %s", worker->spec.cgroup,
+				why != NULL ? why : "is below a cgroup that the classifier is not on: see the status");
+	}
 	worker->claimed = worker->dirty_in_kernel = status == STATUS_OK;
 	if (!worker->claimed)
 		worker_set_state(worker, WORKER_UNCLAIMED, "%s", problems.count > 0 ? problems.lines[0] : "no memory");
@@ -184,6 +198,23 @@ static void await_gateways(struct admission *admission, struct worker *worker)
 		worker_set_state(worker, WORKER_AWAITS_GATEWAY, "asked the gateways, which have not all answered yet");
 }
 
+/* What it sends by. A cgroup that was made anew, with the same path, is another one. */
+static void find_interface(struct admission *admission, struct worker *worker)
+{
+	uint64_t id;
+
+	if (worker->spec.cgroup == NULL) {
+		worker_registry_set_ifindex(admission->registry, worker, if_nametoindex(worker->spec.interface));
+		return;
+	}
+	id = classifier_cgroup_id(worker->spec.cgroup);
+	if (id == worker->cgroup_id)
+		return;
+	worker_registry_set_ifindex(admission->registry, worker, 0);
+	worker_registry_set_ifindex(admission->registry, worker, id != 0 ? CGROUP_KEY(id) : 0);
+	worker->cgroup_id = id;
+}
+
 /* Up to the door. True: it is to be opened. */
 static bool bring_on(struct admission *admission, struct worker *worker)
 {
@@ -192,9 +223,11 @@ static bool bring_on(struct admission *admission, struct worker *worker)
 	if (!worker->active || daemon->classifier == NULL || admission->basis == NULL)
 		return false;
 	if (worker->ifindex == 0)
-		worker_registry_set_ifindex(admission->registry, worker, if_nametoindex(worker->spec.interface));
+		find_interface(admission, worker);
 	if (worker->ifindex == 0) {
-		worker_set_state(worker, WORKER_NO_INTERFACE, "there is no interface %s (yet)", worker->spec.interface);
+		worker_set_state(worker, WORKER_NO_INTERFACE, "there is no %s %.150s (yet)",
+			worker->spec.cgroup != NULL ? "cgroup" : "interface",
+			worker->spec.cgroup != NULL ? worker->spec.cgroup : worker->spec.interface);
 		return false;
 	}
 	if (worker->since_ns == 0)
@@ -402,6 +435,10 @@ static void take_file(struct admission *admission)
 		memcpy(spec.workspace, from->workspace, sizeof(spec.workspace));
 		memcpy(spec.vpc, from->vpc, sizeof(spec.vpc));
 		memcpy(spec.mac, from->mac, sizeof(spec.mac));
+		if (from->cgroup[0] != '\0') {
+			spec.cgroup = from->cgroup;
+			cgroup_path_name(from->cgroup, spec.interface);
+		}
 		if (worker_registry_put(admission->registry, WORKER_SOURCE_FILE, &spec, 0, &worker) != STATUS_OK)
 			log_error(&admission->daemon->log, "%s: there is no room for another worker", spec.interface);
 	}
@@ -468,6 +505,25 @@ void admission_applied(struct admission *admission)
 	admission_schedule(admission);
 }
 
+/*
+ * Nobody tells of cgroups that come and go; what has gone does not send, and its id is nobody else's. With the one above
+ * all of them the programs on it have gone, too.
+ */
+static void look_at_cgroups(struct admission *admission)
+{
+	uint64_t id = classifier_cgroup_id(host_of(admission)->cgroups.path);
+
+	if (id != admission->cgroups_id)
+		admission->daemon->apply.dirty = true;
+	admission->cgroups_id = id;
+	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
+		struct worker *worker = worker_registry_at(admission->registry, i);
+
+		if (worker->active && worker->spec.cgroup != NULL)
+			find_interface(admission, worker);
+	}
+}
+
 void admission_tick(struct admission *admission)
 {
 	uint64_t now_ns = daemon_monotonic_ns();
@@ -475,6 +531,8 @@ void admission_tick(struct admission *admission)
 	admission_links_tick(admission->links);
 	for (size_t i = 0; i < admission->gateway_count; i++)
 		admission_gateway_tick(admission->gateways[i], now_ns);
+	if (admission->basis != NULL && host_of(admission)->cgroups.present)
+		look_at_cgroups(admission);
 	if (++admission->ticks % REFUSED_RETRY_TICKS == 0) {
 		admission_store_retry(admission->store);
 		for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "control/journal.h"
+#include "control/model.h"
 #include "control/scalar.h"
 
-enum { RECORD_SIZE_BYTES = 320, SUPERSEDED_MIN = 4096 };
+enum { RECORD_SIZE_BYTES = 320 + MODEL_PATH_SIZE_BYTES, SUPERSEDED_MIN = 4096 };
 
 static const char journal_name[] = "workers.journal";
 
@@ -30,8 +31,9 @@ static void record_add(struct admission_store *store, const struct worker *worke
 	scalar_format_ipv4(spec->address, address);
 	if (spec->mac_present)
 		scalar_format_mac(spec->mac, mac);
-	snprintf(record, sizeof(record), "+ %" PRIu32 " %s %s %s %s %s", worker->sequence, spec->interface,
-		spec->workspace, spec->vpc, address, mac);
+	snprintf(record, sizeof(record), "+ %" PRIu32 " %s %s %s %s %s%s%s", worker->sequence, spec->interface,
+		spec->workspace, spec->vpc, address, mac, spec->cgroup != NULL ? " " : "",
+		spec->cgroup != NULL ? spec->cgroup : "");
 	journal_add(store->journal, record);
 }
 
@@ -54,13 +56,15 @@ static bool read_add(struct admission_store *store, const char *record)
 
 	if (sscanf(record, "+ %" SCNu32 " %15s %63s %63s %63s %63s%n", &sequence, interface, workspace, vpc, address,
 		    mac, &end) != 6 ||
-		record[end] != '\0' || scalar_check_interface(interface) != NULL ||
-		scalar_check_id(workspace) != NULL || scalar_check_id(vpc) != NULL ||
-		scalar_parse_ipv4(address, &spec.address) != NULL)
+		(record[end] != '\0' && (record[end] != ' ' || record[end + 1] != '/')) ||
+		scalar_check_interface(interface) != NULL || scalar_check_id(workspace) != NULL ||
+		scalar_check_id(vpc) != NULL || scalar_parse_ipv4(address, &spec.address) != NULL)
 		return false;
 	spec.mac_present = strcmp(mac, "-") != 0;
 	if (spec.mac_present && scalar_parse_mac(mac, spec.mac) != NULL)
 		return false;
+	if (record[end] != '\0')
+		spec.cgroup = record + end + 1;
 	memcpy(spec.interface, interface, strlen(interface));
 	memcpy(spec.workspace, workspace, strlen(workspace));
 	memcpy(spec.vpc, vpc, strlen(vpc));

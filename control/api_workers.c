@@ -11,6 +11,7 @@
 #include "control/api_request.h"
 #include "control/api_status.h"
 #include "control/api_wait.h"
+#include "control/cgroup_path.h"
 #include "control/daemon.h"
 #include "control/scalar.h"
 
@@ -19,8 +20,9 @@
 json_t *api_workers_spec_json(const struct worker_spec *spec)
 {
 	char mac[SCALAR_SIZE_BYTES];
-	json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "interface", spec->interface, "workspace", spec->workspace,
-		"vpc", spec->vpc, "ips", json_pack("[o]", api_address_json(spec->address)));
+	json_t *json = json_pack("{s:s, s:s*, s:s, s:s, s:o}", "interface", spec->interface, "cgroup", spec->cgroup,
+		"workspace", spec->workspace, "vpc", spec->vpc, "ips",
+		json_pack("[o]", api_address_json(spec->address)));
 
 	if (spec->mac_present) {
 		scalar_format_mac(spec->mac, mac);
@@ -141,7 +143,7 @@ static void add_traffic(struct daemon *daemon, const struct worker *worker, json
 	struct worker_traffic traffic;
 
 	if (worker->state != WORKER_OPEN || daemon->classifier == NULL ||
-		classifier_read_worker(daemon->classifier, worker->spec.interface, &traffic) != STATUS_OK)
+		classifier_read_worker(daemon->classifier, worker->ifindex, &traffic) != STATUS_OK)
 		return;
 	json_object_set_new(json, "transmit_packets", json_integer((json_int_t)traffic.out_packets));
 	json_object_set_new(json, "transmit_bytes", json_integer((json_int_t)traffic.out_bytes));
@@ -191,22 +193,47 @@ static bool take_id(
 	return true;
 }
 
+/* Its interface, or its cgroup, which stays the body's. NULL, or what is wrong. */
+static const char *place_read(const json_t *body, struct worker_spec *spec)
+{
+	const json_t *cgroup = json_object_get(body, "cgroup");
+	const char *path = json_string_value(cgroup);
+
+	if (cgroup == NULL)
+		return take_id(body, "interface", scalar_check_interface, spec->interface, sizeof(spec->interface))
+			       ? NULL
+			       : "interface: must be the name of an interface, 1 to 15 characters";
+	if (json_object_get(body, "interface") != NULL)
+		return "cgroup: stands beside interface: a worker is either";
+	if (json_object_get(body, "mac") != NULL)
+		return "mac: stands beside cgroup, which has none";
+	if (path == NULL || path[0] != '/' || strlen(path) >= MODEL_PATH_SIZE_BYTES)
+		return "cgroup: must be an absolute path of at most 255 characters";
+	for (const char *c = path; *c != '\0'; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return "cgroup: must be a path without control characters";
+	spec->cgroup = path;
+	cgroup_path_name(path, spec->interface);
+	return NULL;
+}
+
 /* NULL, or what is wrong. */
 static const char *spec_read(const json_t *body, struct worker_spec *ret_spec)
 {
 	struct worker_spec spec = {0};
 	const json_t *ips = json_object_get(body, "ips"), *mac = json_object_get(body, "mac");
-	const char *address = json_string_value(json_array_get(ips, 0)), *key;
+	const char *address = json_string_value(json_array_get(ips, 0)), *key, *why;
 	json_t *value;
 
 	json_object_foreach((json_t *)body, key, value)
 	{
-		if (strcmp(key, "interface") != 0 && strcmp(key, "workspace") != 0 && strcmp(key, "vpc") != 0 &&
-			strcmp(key, "ips") != 0 && strcmp(key, "mac") != 0)
-			return "a worker has interface, workspace, vpc, ips and mac, and nothing else";
+		if (strcmp(key, "interface") != 0 && strcmp(key, "cgroup") != 0 && strcmp(key, "workspace") != 0 &&
+			strcmp(key, "vpc") != 0 && strcmp(key, "ips") != 0 && strcmp(key, "mac") != 0)
+			return "a worker has interface or cgroup, workspace, vpc, ips and mac, and nothing else";
 	}
-	if (!take_id(body, "interface", scalar_check_interface, spec.interface, sizeof(spec.interface)))
-		return "interface: must be the name of an interface, 1 to 15 characters";
+	why = place_read(body, &spec);
+	if (why != NULL)
+		return why;
 	if (!take_id(body, "workspace", scalar_check_id, spec.workspace, sizeof(spec.workspace)))
 		return "workspace: must be the id of a workspace";
 	if (!take_id(body, "vpc", scalar_check_id, spec.vpc, sizeof(spec.vpc)))
@@ -277,6 +304,11 @@ static void serve_add(struct daemon *daemon, struct api_request *request)
 	why = spec_read(request->body, &spec);
 	if (why != NULL) {
 		api_answer_error(request, 400, "%s", why);
+		return;
+	}
+	why = spec.cgroup != NULL ? cgroup_path_check(&daemon_worker_host(daemon)->cgroups, spec.cgroup) : NULL;
+	if (why != NULL) {
+		api_answer_error(request, 400, "cgroup: %s %s", spec.cgroup, why);
 		return;
 	}
 	known = find_added(daemon, spec.interface) != NULL;

@@ -171,6 +171,7 @@ void apply_host_fill(struct daemon *daemon, const struct model *model, const str
 	memcpy(ret_worker->interface, spec->interface, sizeof(ret_worker->interface));
 	ret_worker->address = spec->address;
 	ret_worker->vni = worker->vni;
+	ret_worker->cgroup_id = worker->cgroup_id;
 	ret_worker->mac_pinned = spec->mac_present;
 	memcpy(ret_worker->mac, spec->mac, sizeof(ret_worker->mac));
 	/* Without a counter of its own a worker stays closed: its traffic would be counted as another's. One may become
@@ -222,6 +223,12 @@ static void classifier_apply_model(struct daemon *daemon, const struct model *mo
 			.gateways = host->gateways,
 			.gateway_count = host->gateway_count,
 			.vtep = host->vtep,
+			.mtu_bytes = host->mtu_bytes,
+			.cgroups = {.path = host->cgroups.present ? host->cgroups.path : NULL,
+				.interface = host->cgroups.interface},
+			.dhcp = {.lease_s = host->flags & MODEL_DHCP_ANSWER ? host->dhcp_lease_s : 0,
+				.dns = host->dns,
+				.dns_count = host->dns_count},
 			.vxlan_device = !host->present		  ? NULL
 					: host->device[0] != '\0' ? host->device
 								  : default_vxlan_device,

@@ -15,13 +15,14 @@
 #include <bpf/libbpf.h>
 
 #include "bpf/worker.skel.h"
+#include "control/classifier_cgroup.h"
 #include "control/classifier_link.h"
 #include "control/classifier_maps.h"
 #include "control/classifier_pin.h"
 #include "control/classifier_state.h"
 #include "control/classifier_tc.h"
 
-enum { VNI_MAX = (1 << 24) - 1, DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT };
+enum { DHCP_DNS_OPTION = 6 /* RFC 2132 */, VNI_MAX = (1 << 24) - 1, DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT };
 
 static enum status netlink_open(struct nl_sock **ret_netlink, struct problems *problems)
 {
@@ -92,7 +93,13 @@ static bool note_programs(struct classifier *classifier)
 		[CLASSIFIER_WORKER_INGRESS] = classifier->bpf->progs.worker_ingress,
 		[CLASSIFIER_WORKER_EGRESS] = classifier->bpf->progs.worker_egress,
 		[CLASSIFIER_REPLY_INGRESS] = classifier->bpf->progs.reply_ingress,
+		[CLASSIFIER_UPLINK_INGRESS] = classifier->bpf->progs.uplink_ingress,
+		[CLASSIFIER_UPLINK_EGRESS] = classifier->bpf->progs.uplink_egress,
 	};
+
+	classifier->cgroup_fds[CLASSIFIER_CGROUP_EGRESS] = bpf_program__fd(classifier->bpf->progs.cgroup_egress);
+	classifier->cgroup_fds[CLASSIFIER_CGROUP_INGRESS] = bpf_program__fd(classifier->bpf->progs.cgroup_ingress);
+	classifier->cgroup_fds[CLASSIFIER_CGROUP_SOCKET] = bpf_program__fd(classifier->bpf->progs.cgroup_socket);
 
 	for (int kind = 0; kind < CLASSIFIER_PROGRAM_COUNT; kind++) {
 		struct bpf_prog_info info = {0};
@@ -180,6 +187,9 @@ static bool desired_is_valid(const struct classifier_desired *desired, struct pr
 	if (desired->gateway_count > BPF_GATEWAY_COUNT_MAX)
 		problems_add(problems, "worker_host: %zu gateways; must be at most %d", desired->gateway_count,
 			BPF_GATEWAY_COUNT_MAX);
+	if (desired->dhcp.dns_count > WORKER_DNS_COUNT_MAX)
+		problems_add(problems, "worker_host: dns: %zu addresses; must be at most %d", desired->dhcp.dns_count,
+			WORKER_DNS_COUNT_MAX);
 	if (desired->vtep == 0 && desired->worker_count > 0)
 		problems_add(problems, "worker_host: vtep: missing; name this host's VXLAN endpoint");
 	workspaces_validate(desired->workspaces, desired->workspace_count, problems);
@@ -193,6 +203,9 @@ static bool desired_is_valid(const struct classifier_desired *desired, struct pr
 				worker->workspace_index, BPF_WORKSPACE_COUNT_MAX);
 		if (worker->address == 0)
 			problems_add(problems, "%s: the worker needs an address", worker->interface);
+		if (worker->cgroup_id != 0 && !desired->cgroups.path)
+			problems_add(
+				problems, "%s: a worker that is a cgroup needs worker_host.cgroups", worker->interface);
 		if (!desired->vxlan_device)
 			problems_add(problems, "%s: workers need a VXLAN device", worker->interface);
 		else if (strcmp(worker->interface, desired->vxlan_device) == 0)
@@ -211,6 +224,7 @@ static struct worker_value worker_value_of(const struct classifier_worker *worke
 		.mac_pinned = worker->mac_pinned,
 		.workspace_index = worker->workspace_index,
 		.epoch = 1,
+		.cgroup_id = worker->cgroup_id,
 	};
 
 	if (worker->mac_pinned)
@@ -249,6 +263,23 @@ static void wanted_free(struct classifier_wanted *wanted)
 	free((void *)wanted->gateways_be);
 }
 
+static void config_fill(struct worker_config *config, const struct classifier_desired *desired)
+{
+	size_t count = desired->dhcp.dns_count;
+
+	config->mtu_bytes = desired->mtu_bytes;
+	config->dhcp_lease_s = desired->dhcp.lease_s;
+	if (count == 0)
+		return;
+	config->dns_option[0] = DHCP_DNS_OPTION;
+	config->dns_option[1] = (uint8_t)(count * sizeof(__be32));
+	for (size_t i = 0; i < count; i++) {
+		__be32 address_be = htonl(desired->dhcp.dns[i]);
+
+		memcpy(config->dns_option + 2 + i * sizeof(address_be), &address_be, sizeof(address_be));
+	}
+}
+
 /* Names → interfaces, afresh: an index may have gone to another interface since. */
 static enum status desired_resolve(const struct classifier_desired *desired, struct classifier_wanted *ret_wanted,
 	size_t *ret_missing, struct problems *problems)
@@ -267,11 +298,13 @@ static enum status desired_resolve(const struct classifier_desired *desired, str
 		wanted_free(&wanted);
 		return STATUS_NO_MEMORY;
 	}
+	config_fill(&wanted.config, desired);
 	for (size_t i = 0; i < desired->gateway_count; i++)
 		gateways_be[i] = htonl(desired->gateways[i]);
 	for (size_t i = 0; i < desired->worker_count; i++) {
 		const struct classifier_worker *worker = &desired->workers[i];
-		uint32_t ifindex = if_nametoindex(worker->interface);
+		uint32_t ifindex =
+			worker->cgroup_id != 0 ? CGROUP_KEY(worker->cgroup_id) : if_nametoindex(worker->interface);
 
 		if (ifindex == 0) {
 			problems_add(problems,
@@ -434,7 +467,11 @@ static enum status claim_workers(
 	for (size_t i = 0; i < wanted->worker_count; i++) {
 		struct wanted_worker *worker = &wanted->workers[i];
 		char name[IF_NAMESIZE] = "?";
-		int error = claim_hook(classifier, worker->ifindex, CLASSIFIER_WORKER_INGRESS, &worker->outdated);
+		int error;
+
+		if (worker->value.cgroup_id != 0)
+			continue;
+		error = claim_hook(classifier, worker->ifindex, CLASSIFIER_WORKER_INGRESS, &worker->outdated);
 
 		if (error == 0)
 			error = claim_hook(classifier, worker->ifindex, CLASSIFIER_WORKER_EGRESS, &worker->outdated);
@@ -489,16 +526,29 @@ static enum status claim_device(struct classifier *classifier, const char *devic
 	return classifier_link_up(classifier->netlink, device, problems);
 }
 
+/* Where nothing keeps the cgroups closed nobody among them is open. */
+static void claim_cgroups(struct classifier *classifier, struct classifier_wanted *wanted,
+	const struct classifier_cgroups *cgroups, struct problems *problems)
+{
+	classifier_cgroup_claim(classifier, cgroups, &wanted->config, problems);
+	for (size_t i = 0; i < wanted->worker_count; i++)
+		if (wanted->workers[i].value.cgroup_id != 0 && !classifier->cgroups_closed)
+			wanted->workers[i].open = false;
+	classifier_maps_index(wanted);
+}
+
 static enum status apply_wanted(struct classifier *classifier, struct classifier_wanted *wanted,
 	const struct classifier_desired *desired, struct problems *problems)
 {
 	const char *device = desired->vxlan_device;
 	const int reply_fd = classifier->program_fds[CLASSIFIER_REPLY_INGRESS];
-	enum status status = classifier_maps_remove(&classifier->maps, wanted, problems), step;
+	enum status status, step;
 	uint32_t vxlan_ifindex = 0;
 	bool outdated = false;
 	int error;
 
+	claim_cgroups(classifier, wanted, &desired->cgroups, problems);
+	status = classifier_maps_remove(&classifier->maps, wanted, problems);
 	if (status != STATUS_OK)
 		return status;
 	status = close_interfaces(classifier, wanted, device ? if_nametoindex(device) : 0, problems);
@@ -631,7 +681,8 @@ enum status classifier_detach_all(const char *pin_dir, const char *vxlan_device,
 	status = netlink_open(&netlink, problems);
 	if (status != STATUS_OK)
 		return status;
-	status = release_interfaces(netlink, problems);
+	status = classifier_cgroup_detach_all(problems);
+	status = worst(status, release_interfaces(netlink, problems));
 	status = worst(status, classifier_link_remove(netlink, vxlan_device, problems));
 	nl_socket_free(netlink);
 	return worst(status, classifier_pin_remove(pin_dir, problems));

@@ -21,7 +21,8 @@ struct classifier;
 
 struct classifier_worker {
 	char interface[16];
-	uint32_t address; /* host order, as all here */
+	uint64_t cgroup_id; /* 0: it is the interface; else the worker is this cgroup (classifier_cgroup_id()) */
+	uint32_t address;   /* host order, as all here */
 	uint32_t vni;
 	bool mac_pinned;
 	uint8_t mac[6];
@@ -49,6 +50,19 @@ struct classifier_workspace {
 	bool default_deny; /* what no rule matches */
 };
 
+/* Workers that are cgroups: bpf/worker_cgroup.h. */
+struct classifier_cgroups {
+	const char *path; /* NULL: there are none */
+	const char *interface;
+};
+
+/* What DHCP tells the workers of interfaces. */
+struct classifier_dhcp {
+	uint32_t lease_s; /* 0: it is dropped */
+	const uint32_t *dns;
+	size_t dns_count; /* at most WORKER_DNS_COUNT_MAX */
+};
+
 struct classifier_desired {
 	const struct classifier_workspace *workspaces;
 	size_t workspace_count;
@@ -56,7 +70,10 @@ struct classifier_desired {
 	size_t worker_count;
 	const uint32_t *gateways;
 	size_t gateway_count;
-	uint32_t vtep;		  /* this host's own */
+	uint32_t vtep;	    /* this host's own */
+	uint32_t mtu_bytes; /* of the workers' packets */
+	struct classifier_cgroups cgroups;
+	struct classifier_dhcp dhcp;
 	const char *vxlan_device; /* created when missing: external, port 4789, no learning; NULL: none, no workers */
 };
 
@@ -69,7 +86,9 @@ enum status classifier_open(const char *pin_dir, struct classifier **ret_classif
  * does not exist (yet) is a warning and counted in `ret_missing`; the others are applied all the same.
  *
  * An interface whose worker is no longer wanted stays closed, for as long as it exists: without a program on it the
- * host's own stack would take the worker's traffic, and might forward it untranslated (P1, P3).
+ * host's own stack would take the worker's traffic, and might forward it untranslated (P1, P3). So does all that is below
+ * `cgroups.path`. When that can not be closed or its interface is not as it must be, that is a problem and no failure:
+ * the workers there stay closed, see classifier_cgroups_are_closed().
  */
 enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
 	size_t *ret_missing, struct problems *problems);
@@ -79,7 +98,7 @@ enum status classifier_apply(struct classifier *classifier, const struct classif
  * not grow with the number of workers.
  */
 struct classifier_change {
-	uint32_t ifindex;
+	uint32_t ifindex;		 /* or the CGROUP_KEY of worker.cgroup_id */
 	struct classifier_worker worker; /* not `admitted`: its entries go; vni and address name them */
 	bool claimed;			 /* not `admitted`: it waits; its drops are counted for its workspace */
 };
@@ -97,6 +116,9 @@ void classifier_attach_on_clsact(struct classifier *classifier, bool on_clsact);
  */
 enum status classifier_claim(
 	struct classifier *classifier, uint32_t ifindex, const char *interface, struct problems *problems);
+
+/* What is below cgroups.path sends nothing but by open workers: what classifier_claim() is for an interface. */
+bool classifier_cgroups_are_closed(const struct classifier *classifier);
 
 /*
  * Claimed ones are opened, others closed, in the order: what goes, wait until no program can see it, what comes. `vtep`:
@@ -131,9 +153,8 @@ enum status classifier_read_workspace(
 enum status classifier_read_workspace_drops(
 	struct classifier *classifier, uint32_t workspace_index, struct classifier_counters *ret_counters);
 
-/* Since the worker was last admitted. STATUS_UNREACHABLE: it is not. */
-enum status classifier_read_worker(
-	struct classifier *classifier, const char *interface, struct worker_traffic *ret_traffic);
+/* Since the worker was last admitted. `ifindex`: or its CGROUP_KEY. STATUS_UNREACHABLE: it is not. */
+enum status classifier_read_worker(struct classifier *classifier, uint32_t ifindex, struct worker_traffic *ret_traffic);
 
 /*
  * Samples of dropped packets, at most so many a second and CPU beyond a burst; the rest is counted as lost. Off unless

@@ -117,13 +117,12 @@ enum status classifier_read_workspace_drops(
 }
 
 enum status classifier_read_worker(
-	struct classifier *classifier, const char *interface, struct worker_traffic *ret_traffic)
+	struct classifier *classifier, uint32_t ifindex, struct worker_traffic *ret_traffic)
 {
-	uint32_t ifindex = if_nametoindex(interface);
 	struct worker_value value;
 
-	if (ifindex == 0 || bpf_map_lookup_elem(classifier->maps.workers, &ifindex, &value) != 0)
-		return ifindex == 0 || errno == ENOENT ? STATUS_UNREACHABLE : STATUS_SYSTEM;
+	if (bpf_map_lookup_elem(classifier->maps.workers, &ifindex, &value) != 0)
+		return errno == ENOENT ? STATUS_UNREACHABLE : STATUS_SYSTEM;
 	*ret_traffic = value.traffic;
 	return STATUS_OK;
 }

@@ -75,7 +75,8 @@ static const struct wanted_delivery *find_delivery(
 static bool worker_is_as_wanted(const struct worker_value *have, const struct worker_value *want)
 {
 	return have->address_be == want->address_be && have->vtep_be == want->vtep_be && have->vni == want->vni &&
-	       have->workspace_index == want->workspace_index && have->mac_pinned == want->mac_pinned &&
+	       have->workspace_index == want->workspace_index && have->cgroup_id == want->cgroup_id &&
+	       have->mac_pinned == want->mac_pinned &&
 	       (!want->mac_pinned || memcmp(have->mac, want->mac, sizeof(have->mac)) == 0);
 }
 
@@ -292,14 +293,28 @@ enum status classifier_maps_remove_these(
 	return STATUS_SYSTEM;
 }
 
+/*
+ * A program may see some members as they were and some as they will be. So that of cgroups none sees a wrong mixture, they
+ * are closed (level 0) while anything else about them changes.
+ */
 static int add_config(int map_fd, const struct worker_config *config)
 {
-	struct worker_config have;
+	struct worker_config have, closed = *config;
 	uint32_t zero = 0;
 
-	if (bpf_map_lookup_elem(map_fd, &zero, &have) == 0 && have.vxlan_ifindex == config->vxlan_ifindex &&
-		have.vtep_be == config->vtep_be)
+	if (bpf_map_lookup_elem(map_fd, &zero, &have) != 0)
+		return -errno;
+	if (memcmp(&have, config, sizeof(have)) == 0)
 		return 0;
+	closed.cgroup_level = have.cgroup_level = 0;
+	if (config->cgroup_level != 0 && memcmp(&have, &closed, sizeof(have)) != 0) {
+		if (bpf_map_update_elem(map_fd, &zero, &have, BPF_ANY) != 0)
+			return -errno;
+		classifier_maps_wait();
+		if (bpf_map_update_elem(map_fd, &zero, &closed, BPF_ANY) != 0)
+			return -errno;
+		classifier_maps_wait();
+	}
 	return bpf_map_update_elem(map_fd, &zero, config, BPF_ANY) == 0 ? 0 : -errno;
 }
 

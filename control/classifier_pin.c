@@ -37,6 +37,11 @@ static const char *const pin_names[] = {
 	"worker_ingress",
 	"worker_egress",
 	"reply_ingress",
+	"uplink_ingress",
+	"uplink_egress",
+	"cgroup_egress",
+	"cgroup_ingress",
+	"cgroup_socket",
 };
 
 static bool pin_path(char ret_path[PATH_MAX], const char *dir, const char *name)

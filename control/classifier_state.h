@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "bpf/worker.skel.h"
+#include "control/classifier_cgroup.h"
 #include "control/classifier_maps.h"
 #include "control/classifier_policy.h"
 #include "control/classifier_tc.h"
@@ -19,7 +20,9 @@ struct classifier {
 	int program_fds[CLASSIFIER_PROGRAM_COUNT];
 	uint32_t program_ids[CLASSIFIER_PROGRAM_COUNT];
 	bool on_clsact; /* where a program is attached first */
-	int cpu_count;	/* possible ones: values of a per-CPU entry */
+	int cgroup_fds[CLASSIFIER_CGROUP_PROGRAM_COUNT];
+	bool cgroups_closed;
+	int cpu_count; /* possible ones: values of a per-CPU entry */
 };
 
 #endif

@@ -37,6 +37,8 @@ static const struct {
 	[CLASSIFIER_WORKER_INGRESS] = {"worker_ingress", BPF_TC_INGRESS},
 	[CLASSIFIER_WORKER_EGRESS] = {"worker_egress", BPF_TC_EGRESS},
 	[CLASSIFIER_REPLY_INGRESS] = {"reply_ingress", BPF_TC_INGRESS},
+	[CLASSIFIER_UPLINK_INGRESS] = {"uplink_ingress", BPF_TC_INGRESS},
+	[CLASSIFIER_UPLINK_EGRESS] = {"uplink_egress", BPF_TC_EGRESS},
 };
 
 static bool program_is(uint32_t id, const char *name)

@@ -588,8 +588,15 @@ SECTION(workspace_section, "workspaces[]", workspace_fields, struct model_worksp
 static const struct field worker_fields[] = {
 	{.key = "interface",
 		.type = FIELD_INTERFACE,
+		.default_text = "",
 		VALUE(struct model_worker, interface),
-		.doc = "The host's end of the worker's veth or tap."},
+		.doc = "The host's end of the worker's veth or tap. Either this or cgroup is required."},
+	{.key = "cgroup",
+		.type = FIELD_PATH,
+		.default_text = "",
+		VALUE(struct model_worker, cgroup),
+		.doc = "The cgroup of a worker without an interface of its own, at most 4 levels below "
+		       "worker_host.cgroups.path."},
 	{.key = "workspace", .type = FIELD_ID, VALUE(struct model_worker, workspace), .doc = "Whose worker it is."},
 	{.key = "vpc", .type = FIELD_ID, VALUE(struct model_worker, vpc), .doc = "The VPC of that workspace."},
 	{.key = "ips",
@@ -649,6 +656,24 @@ SECTION(admission_section, "worker_host.admission", admission_fields, struct mod
 	"it. "
 	"Without it a worker opens when this host's configuration is in force, and the gateways know its VPC alone.");
 
+static const struct field cgroups_fields[] = {
+	{.key = "path",
+		.type = FIELD_PATH,
+		VALUE(struct model_cgroups, path),
+		.doc = "A cgroup (version 2) that all of them are below; made if it is missing. What is below it and "
+		       "no "
+		       "open worker can not send."},
+	{.key = "interface",
+		.type = FIELD_INTERFACE,
+		VALUE(struct model_cgroups, interface),
+		.doc = "The interface of the host's default route, with an IPv4 address, by which what they send would "
+		       "leave."},
+};
+SECTION(cgroups_section, "worker_host.cgroups", cgroups_fields, struct model_cgroups, FIELD_NOWHERE,
+	"Workers that are processes in the host's own network namespace, told by their cgroup.");
+
+static const char *const dhcps[] = {"drop", "answer", NULL}; /* MODEL_DHCP_ANSWER clear, set */
+
 static const struct field worker_host_fields[] = {
 	{.key = "vtep",
 		.type = FIELD_IPV4,
@@ -699,6 +724,38 @@ static const struct field worker_host_fields[] = {
 		VALUE(struct model_worker_host, flags),
 		.doc = "Whether a gateway of several that no longer answers (TCP to port 9, each second, a reset is an "
 		       "answer) is not used until it answers again."},
+	{.key = "mtu",
+		.type = FIELD_INTEGER,
+		RANGE(576, 9000),
+		.default_text = "1450",
+		VALUE(struct model_worker_host, mtu_bytes),
+		.doc = "The largest IP packet of a worker: the underlay's MTU less 50. DHCP tells it; cgroups are held "
+		       "to it."},
+	{.key = "dhcp",
+		.type = FIELD_CHOICE,
+		.choices = dhcps,
+		.bit = MODEL_DHCP_ANSWER,
+		.default_text = "drop",
+		VALUE(struct model_worker_host, flags),
+		.doc = "What becomes of the workers' DHCP: answered with the worker's address, or dropped."},
+	{.key = "dhcp_lease",
+		.type = FIELD_DURATION,
+		RANGE(60, TIMER_MAX_S),
+		.default_text = "1h",
+		VALUE(struct model_worker_host, dhcp_lease_s),
+		.doc = "After which a DHCP client asks again, at half of it."},
+	{.key = "dns",
+		.type = FIELD_IPV4,
+		RANGE(0, WORKER_DNS_COUNT_MAX),
+		.default_text = "",
+		LIST(struct model_worker_host, dns, dns_count),
+		.doc = "Name servers that DHCP tells the workers."},
+	{.key = "cgroups",
+		.type = FIELD_MAP,
+		.section = &cgroups_section,
+		.default_text = "",
+		VALUE_OPTIONAL(struct model_worker_host, cgroups, cgroups.present),
+		.doc = "For workers that are cgroups."},
 	{.key = "admission",
 		.type = FIELD_MAP,
 		.section = &admission_section,

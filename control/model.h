@@ -126,8 +126,11 @@ struct model_gateway {
 	uint32_t registered_per_host_max; /* workers that one host may register */
 };
 
+enum { MODEL_PATH_SIZE_BYTES = 256 }; /* of files that the configuration names */
+
 struct model_worker {
-	char interface[INTERFACE_NAME_SIZE_BYTES];
+	char interface[INTERFACE_NAME_SIZE_BYTES]; /* empty: it is a cgroup */
+	char cgroup[MODEL_PATH_SIZE_BYTES];	   /* empty: it is an interface */
 	char workspace[ID_SIZE_BYTES], vpc[ID_SIZE_BYTES];
 	size_t workspace_index, vpc_index; /* resolved by model_check: workspaces[i].vpcs[j] */
 	uint32_t address;		   /* `ips`: exactly one for now; more are refused with a clear error */
@@ -136,12 +139,18 @@ struct model_worker {
 	struct model_source source;
 };
 
-enum { MODEL_PATH_SIZE_BYTES = 256 }; /* of files that the configuration names */
-
 enum model_worker_host_flags {
 	MODEL_NETLINK_ALIAS = 1u << 0, /* a link's alias may make it a worker */
 	MODEL_ATTACH_CLSACT = 1u << 2, /* though the kernel has TCX */
 	MODEL_GATEWAY_PROBE = 1u << 1, /* a gateway that does not answer is not used */
+	MODEL_DHCP_ANSWER = 1u << 3,
+};
+
+/* Workers that are cgroups of the host's own network namespace: bpf/worker_cgroup.h. */
+struct model_cgroups {
+	bool present;
+	char path[MODEL_PATH_SIZE_BYTES];	   /* of the cgroup that all of them are below */
+	char interface[INTERFACE_NAME_SIZE_BYTES]; /* by which the host routes what they send */
 };
 
 /* Where the gateway with that VTEP takes the names of the workers that it shall let through. */
@@ -165,6 +174,11 @@ struct model_worker_host {
 	uint32_t flags;					/* enum model_worker_host_flags */
 	char interfaces[INTERFACE_NAME_SIZE_BYTES + 1]; /* "veth-w*": claimed as soon as they appear; empty: none */
 	struct model_admission admission;
+	struct model_cgroups cgroups;
+	uint32_t mtu_bytes;
+	uint32_t dhcp_lease_s;
+	uint32_t *dns;
+	size_t dns_count;
 	uint32_t vtep;
 	uint32_t *gateways;
 	size_t gateway_count;			/* at least one when present */

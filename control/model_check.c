@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bpf/maps.h"
+#include "control/cgroup_path.h"
 #include "control/model_parse.h"
 #include "control/scalar.h"
 #include "control/shared_pool.h"
@@ -529,12 +530,39 @@ static void check_mac(struct checker *checker, const struct model_worker *worker
 		REFUSE(checker, node, "is the MAC of the workers' own gateway: must be the worker's");
 }
 
+static void check_cgroup(struct checker *checker, const struct model_worker *worker)
+{
+	const struct yaml_node *interface = model_draft_value(checker->draft, worker->interface);
+	const struct yaml_node *node = model_draft_value(checker->draft, worker->cgroup);
+	const struct yaml_node *record = model_draft_record(checker->draft, worker);
+	const char *why;
+
+	if (!interface && !node) {
+		/* One that was refused has been told of. */
+		if (record && !yaml_node_child(record, "interface") && !yaml_node_child(record, "cgroup"))
+			REFUSE(checker, record, "has neither interface nor cgroup: name the one that is the worker's");
+		return;
+	}
+	if (!node)
+		return;
+	if (interface)
+		REFUSE(checker, node, "stands beside interface: a worker is either");
+	if (model_draft_value(checker->draft, worker->mac))
+		REFUSE(checker, node, "stands beside mac: a cgroup has none");
+	why = cgroup_path_check(&checker->model->worker_host.cgroups, worker->cgroup);
+	if (why)
+		REFUSE(checker, node, "%s", why);
+	take_unique(
+		checker, &checker->interfaces, worker->cgroup, strlen(worker->cgroup), node, "a cgroup is one worker");
+}
+
 static void check_worker(struct checker *checker, struct model_worker *worker)
 {
 	const struct yaml_node *node = model_draft_value(checker->draft, &worker->address);
 	struct worker_key key;
 
 	take_interface(checker, worker->interface, NULL);
+	check_cgroup(checker, worker);
 	check_mac(checker, worker);
 	if (!find_vpc(checker, worker) || !node)
 		return;
@@ -611,6 +639,8 @@ static void check_worker_host(struct checker *checker)
 	index_clear(&gateways);
 	check_admission(checker, host);
 	take_interface(checker, host->device, host);
+	for (size_t i = 0; i < host->dns_count; i++)
+		check_host(checker, &host->dns[i]);
 	for (size_t i = 0; i < host->worker_count; i++)
 		check_worker(checker, &host->workers[i]);
 }

@@ -168,6 +168,7 @@ static void worker_retire(struct worker_registry *registry, struct worker *worke
 		}
 	}
 	worker->ifindex = 0;
+	worker->cgroup_id = 0;
 	worker->claimed = worker->dirty_in_kernel = worker->adopted = false;
 	worker->acknowledged = worker->asked = 0;
 	worker->since_ns = worker->opened_ns = 0;
@@ -298,16 +299,21 @@ enum status worker_registry_open(struct worker_registry **ret_registry)
 	return STATUS_OK;
 }
 
+static void worker_free(struct worker *worker)
+{
+	free((char *)worker->spec.cgroup);
+	free(worker->why);
+	free(worker);
+}
+
 void worker_registry_close(struct worker_registry *registry)
 {
 	struct worker_gone *gone;
 
 	if (registry == NULL)
 		return;
-	for (size_t i = 0; i < registry->count; i++) {
-		free(registry->workers[i]->why);
-		free(registry->workers[i]);
-	}
+	for (size_t i = 0; i < registry->count; i++)
+		worker_free(registry->workers[i]);
 	while ((gone = worker_registry_take_gone(registry)) != NULL)
 		free(gone);
 	free(registry->workers);
@@ -338,8 +344,7 @@ static void worker_delete(struct worker_registry *registry, struct worker *worke
 	registry->count--;
 	registry->workers[worker->place] = registry->workers[registry->count];
 	registry->workers[worker->place]->place = worker->place;
-	free(worker->why);
-	free(worker);
+	worker_free(worker);
 	interface_settle(registry, interface);
 }
 
@@ -347,7 +352,8 @@ bool worker_specs_are_equal(const struct worker_spec *a, const struct worker_spe
 {
 	return strcmp(a->interface, b->interface) == 0 && strcmp(a->workspace, b->workspace) == 0 &&
 	       strcmp(a->vpc, b->vpc) == 0 && a->address == b->address && a->mac_present == b->mac_present &&
-	       (!a->mac_present || memcmp(a->mac, b->mac, sizeof(a->mac)) == 0);
+	       (!a->mac_present || memcmp(a->mac, b->mac, sizeof(a->mac)) == 0) &&
+	       strcmp(a->cgroup != NULL ? a->cgroup : "", b->cgroup != NULL ? b->cgroup : "") == 0;
 }
 
 enum status worker_registry_put(struct worker_registry *registry, enum worker_source source,
@@ -371,6 +377,13 @@ enum status worker_registry_put(struct worker_registry *registry, enum worker_so
 	if (worker == NULL)
 		return STATUS_NO_MEMORY;
 	worker->spec = *spec;
+	if (spec->cgroup != NULL) {
+		worker->spec.cgroup = strdup(spec->cgroup);
+		if (worker->spec.cgroup == NULL) {
+			free(worker);
+			return STATUS_NO_MEMORY;
+		}
+	}
 	worker->source = source;
 	worker->sequence = sequence;
 	worker->order = registry->next_order++;

@@ -46,6 +46,9 @@ struct worker_spec {
 	uint32_t address; /* host order */
 	bool mac_present;
 	uint8_t mac[6];
+	/* The path of a worker that is a cgroup, whose `interface` is then cgroup_path_name(); NULL: an interface. Who says
+	 * it owns it; in a registered worker the registry does. */
+	const char *cgroup;
 };
 
 struct worker {
@@ -60,7 +63,8 @@ struct worker {
 	uint32_t vni; /* 0: unplaced */
 
 	/* control/admission.c's; all zero when the worker becomes active. */
-	uint32_t ifindex; /* 0: there is no interface */
+	uint32_t ifindex;   /* or CGROUP_KEY; 0: there is no interface, or cgroup */
+	uint64_t cgroup_id; /* of a cgroup that is there; else 0 */
 	bool claimed, dirty_in_kernel;
 	uint32_t acknowledged; /* one bit for each configured gateway */
 	uint32_t asked;	       /* likewise: a question is under way */
@@ -113,7 +117,7 @@ struct worker *worker_registry_find_of(
 struct worker *worker_registry_by_address(const struct worker_registry *registry, uint32_t vni, uint32_t address);
 struct worker *worker_registry_by_ifindex(const struct worker_registry *registry, uint32_t ifindex);
 
-/* Its interface has come, gone or changed (0: gone). A worker whose interface is another one is another worker. */
+/* Its interface or cgroup has come, gone or changed (0: gone). With another one it is another worker. */
 void worker_registry_set_ifindex(struct worker_registry *registry, struct worker *worker, uint32_t ifindex);
 
 /* All, in no order; valid until the next change. */

@@ -354,6 +354,7 @@ enum {
 	OPTION_LIST,
 	OPTION_REFUSED,
 	OPTION_INTERFACE,
+	OPTION_CGROUP,
 	OPTION_VPC,
 	OPTION_IP,
 	OPTION_MAC,
@@ -381,6 +382,7 @@ static const struct option options[] = {
 	{"list", no_argument, NULL, OPTION_LIST},
 	{"refused", no_argument, NULL, OPTION_REFUSED},
 	{"interface", required_argument, NULL, OPTION_INTERFACE},
+	{"cgroup", required_argument, NULL, OPTION_CGROUP},
 	{"vpc", required_argument, NULL, OPTION_VPC},
 	{"ip", required_argument, NULL, OPTION_IP},
 	{"mac", required_argument, NULL, OPTION_MAC},
@@ -410,6 +412,7 @@ static bool take_worker_option(int option, struct postern_worker_arguments *work
 {
 	const char **places[] = {
 		[OPTION_INTERFACE] = &worker->interface,
+		[OPTION_CGROUP] = &worker->cgroup,
 		[OPTION_VPC] = &worker->vpc,
 		[OPTION_IP] = &worker->ip,
 		[OPTION_MAC] = &worker->mac,

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "control/cgroup_path.h"
 #include "control/classifier.h"
 #include "control/scalar.h"
 #include "control/status.h"
@@ -43,6 +44,14 @@ static const char *address_of(const json_t *worker)
 	return address != NULL ? address : "";
 }
 
+/* A cgroup is known by its path; the name in the place of its interface is made of that. */
+static const char *place_of(const json_t *worker)
+{
+	const char *cgroup = text_of(worker, "cgroup");
+
+	return cgroup[0] != '\0' ? cgroup : text_of(worker, "interface");
+}
+
 static void show_list(const json_t *answer)
 {
 	const char *const titles[] = {"INTERFACE", "WORKSPACE", "VPC", "ADDRESS", "SOURCE", "STATE", "REASON", NULL};
@@ -57,7 +66,7 @@ static void show_list(const json_t *answer)
 	table_begin(&table, titles);
 	json_array_foreach((json_t *)workers, index, worker)
 	{
-		table_cell(&table, "%s", text_of(worker, "interface"));
+		table_cell(&table, "%s", place_of(worker));
 		table_cell(&table, "%s", text_of(worker, "workspace"));
 		table_cell(&table, "%s", text_of(worker, "vpc"));
 		table_cell(&table, "%s", address_of(worker));
@@ -84,9 +93,10 @@ static void show_one(const json_t *worker)
 		     *value;
 	const char *reason;
 
-	printf("%-18s %s\n%-18s %s\n%-18s %s\n%-18s %s\n%-18s %s\n%-18s %s\n", "interface",
-		text_of(worker, "interface"), "workspace", text_of(worker, "workspace"), "vpc", text_of(worker, "vpc"),
-		"address", address_of(worker), "source", text_of(worker, "source"), "state", text_of(worker, "state"));
+	printf("%-18s %s\n%-18s %s\n%-18s %s\n%-18s %s\n%-18s %s\n%-18s %s\n",
+		text_of(worker, "cgroup")[0] != '\0' ? "cgroup" : "interface", place_of(worker), "workspace",
+		text_of(worker, "workspace"), "vpc", text_of(worker, "vpc"), "address", address_of(worker), "source",
+		text_of(worker, "source"), "state", text_of(worker, "state"));
 	if (text_of(worker, "reason")[0] != '\0')
 		printf("%-18s %s\n", "reason", text_of(worker, "reason"));
 	if (ready != NULL)
@@ -148,8 +158,15 @@ static int ask(const struct postern_worker_arguments *arguments, const char *met
 /* "/v1/workers/IF"; false: no interface has such a name. */
 static bool path_of(const char *interface, char ret_path[URL_SIZE_BYTES])
 {
+	char name[INTERFACE_NAME_SIZE_BYTES];
+
+	if (interface[0] == '/') {
+		cgroup_path_name(interface, name);
+		interface = name;
+	}
 	if (scalar_check_interface(interface) != NULL) {
-		fprintf(stderr, "postern: worker: %s: must be the name of an interface\n", interface);
+		fprintf(stderr, "postern: worker: %s: must be the name of an interface, or the path of a cgroup\n",
+			interface);
 		return false;
 	}
 	snprintf(ret_path, URL_SIZE_BYTES, "/v1/workers/%s", interface);
@@ -162,11 +179,12 @@ static int worker_add(const struct postern_worker_arguments *arguments)
 	char *body;
 	int code;
 
-	if (arguments->operand_count != 1 || arguments->interface == NULL || arguments->workspace == NULL ||
-		arguments->vpc == NULL || arguments->ip == NULL)
+	if (arguments->operand_count != 1 || (arguments->interface == NULL) == (arguments->cgroup == NULL) ||
+		arguments->workspace == NULL || arguments->vpc == NULL || arguments->ip == NULL)
 		return usage();
-	json = json_pack("{s:s, s:s, s:s, s:[s], s:s*}", "interface", arguments->interface, "workspace",
-		arguments->workspace, "vpc", arguments->vpc, "ips", arguments->ip, "mac", arguments->mac);
+	json = json_pack("{s:s*, s:s*, s:s, s:s, s:[s], s:s*}", "interface", arguments->interface, "cgroup",
+		arguments->cgroup, "workspace", arguments->workspace, "vpc", arguments->vpc, "ips", arguments->ip,
+		"mac", arguments->mac);
 	body = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (body == NULL) {

@@ -6,16 +6,14 @@
 #include <stdbool.h>
 
 #define POSTERN_WORKER_USAGE                                                                                           \
-	"worker add --interface IF --workspace ID --vpc ID --ip IP [--mac MAC] [--json] | worker remove IF [--json] "  \
-	"| "                                                                                                           \
-	"worker list [--workspace ID] [--state STATE] [--limit N] [--json] | worker show IF [--json] | worker detach " \
-	"--all "                                                                                                       \
-	"[--device NAME] [--json]"
+	"worker add (--interface IF|--cgroup PATH) --workspace ID --vpc ID --ip IP [--mac MAC] [--json] | "            \
+	"worker remove IF|PATH [--json] | worker list [--workspace ID] [--state STATE] [--limit N] [--json] | "        \
+	"worker show IF|PATH [--json] | worker detach --all [--device NAME] [--json]"
 
 struct postern_worker_arguments {
 	const char *run_dir;
 	bool json, all;
-	const char *interface, *workspace, *vpc, *ip, *mac, *state, *limit, *device; /* NULL: not given */
+	const char *interface, *cgroup, *workspace, *vpc, *ip, *mac, *state, *limit, *device; /* NULL: not given */
 	int operand_count;
 	char **operands; /* behind the command */
 };

@@ -324,9 +324,9 @@ static void what_only_the_gateway_can_know_is_left_to_it(void **state)
 	assert_worker_sent(*state, &frame);
 	frame.bytes[ETHERNET_BYTES + IPV4_BYTES] = 8;
 	assert_denied(*state, &frame);
-	/* But where no port can save it, a fragment is refused like the rest. */
+	/* But where no port can save it, a fragment is refused like the rest, if without an answer. */
 	frame = udp_frame(REMOTE_ADDRESS + 256, 49, 0x0010);
-	assert_denied(*state, &frame);
+	assert_worker_dropped(*state, &frame, WORKER_DROP_DENIED);
 	region_set(*state, SET, REMOTE_ADDRESS, 32, &(struct rule_region){.verdict = RULE_UNDECIDED});
 	frame = tcp_frame(REMOTE_ADDRESS, 61, SYN);
 	assert_worker_sent(*state, &frame);
@@ -359,6 +359,20 @@ static void packet_with_options_is_refused_without_an_answer(void **state)
 					 .payload_bytes = WORKER_PAYLOAD_BYTES,
 				 });
 	assert_worker_dropped(*state, &frame, WORKER_DROP_DENIED);
+}
+
+/* RFC 1122 section 3.2.2: nobody could tell from a later fragment what it was part of. */
+static void only_the_first_fragment_is_refused_with_an_answer(void **state)
+{
+	const uint16_t later[] = {0x0010, 0x2010, 0x1fff};
+	struct frame frame = udp_frame(REMOTE_ADDRESS + 256, 53, 0x2000);
+
+	set_rules(*state);
+	assert_denied(*state, &frame);
+	for (int i = 0; i < 3; i++) {
+		frame = udp_frame(REMOTE_ADDRESS + 256, 53, later[i]);
+		assert_worker_dropped(*state, &frame, WORKER_DROP_DENIED);
+	}
 }
 
 /* ---- DSCP ---- */
@@ -489,6 +503,7 @@ int main(void)
 		worker_unit_test(what_only_the_gateway_can_know_is_left_to_it),
 		worker_unit_test(refusals_are_answered_at_a_bounded_pace),
 		worker_unit_test(packet_with_options_is_refused_without_an_answer),
+		worker_unit_test(only_the_first_fragment_is_refused_with_an_answer),
 		worker_unit_test(dscp_is_set_with_a_right_checksum_and_ecn_is_kept),
 		worker_unit_test(dropped_packet_is_sampled_with_its_beginning_while_somebody_watches),
 		worker_unit_test(samples_beyond_the_pace_or_the_ring_are_counted_as_lost),

@@ -4,6 +4,7 @@
 
 import errno
 import json
+import os
 import re
 import socket
 import subprocess
@@ -193,12 +194,50 @@ def operator_takes_a_gateway_down(scene):
     expect(code == 1 and "is no gateway" in err, f"a stranger: {code} {err}")
 
 
+DHCP_SCRIPT = """#!/bin/sh
+# What `udhcpc` calls when it has learned something.
+env >>"$DHCP_LOG"
+[ "$1" = bound ] || exit 0
+ip address add "$ip/$mask" dev "$interface"
+ip link set "$interface" mtu "$mtu"
+set -- $staticroutes
+while [ $# -ge 2 ]; do
+	if [ "$2" = 0.0.0.0 ]; then ip route add "$1" dev "$interface"; else ip route add "$1" via "$2" dev "$interface"; fi
+	shift 2
+done
+"""
+
+
+def by_dhcp(scene):
+    """A DHCP client that knows nothing configures the worker; without dhcp: answer it gets no answer."""
+    script, log = (os.path.join(scene.lab.fs, name) for name in ("dhcp.sh", "dhcp.log"))
+    with open(script, "w", encoding="ascii") as file:
+        file.write(DHCP_SCRIPT)
+    os.chmod(script, 0o755)
+    scene.acme.ns.ip("address flush dev eth0", "link set eth0 mtu 1500")
+    client = ["env", f"DHCP_LOG={log}", "busybox", "udhcpc", "-i", "eth0", "-s", script, "-n", "-q", "-f", "-T", "1"]
+    client += ["-O", "staticroutes", "-O", "mtu", "-t"]
+    before = scene.worker_drops()
+    expect(scene.acme.ns.run([*client, "1"], check=False).returncode != 0, "somebody answered")
+    expect(scene.worker_drops_since(before).get("dhcp", 0) > 0, f"{scene.worker_drops_since(before)}")
+    answering = "worker_host:\n  dhcp: answer\n  dns: [9.9.9.9]\n  dhcp_lease: 10m\n"
+    rewrite(scene, lambda text: text.replace("worker_host:\n", answering))
+    scene.acme.ns.run([*client, "5"])
+    with open(log, encoding="ascii") as file:
+        told = file.read()
+    expect("lease=600\n" in told and "dns=9.9.9.9\n" in told and "router=169.254.0.1\n" in told, told)
+    expect(traffic.works(scene.acme), "the worker does not get through with what DHCP told it")
+    expect("mtu 1450 " in scene.acme.ns.run(["ip", "link", "show", "eth0"]).stdout, "the MTU is another")
+    rewrite(scene, lambda text: text)
+
+
 def worker_host(scene):
     scene.start()
     point = scene.points.point
     point("a destination that the policy denies is refused on the worker host, with an ICMP error", denied_at_once, scene)
     point("a worker over its packet limit is held to it, another is not", limited, scene)
     point("a worker that spoofs ARP gets nothing, and nobody else notices", arp_spoofing, scene)
+    point("a DHCP client is told all that it takes to get through", by_dhcp, scene)
     point("`postern monitor` shows a dropped packet with the reason in words", monitored, scene)
     point("`postern monitor` says where it does not work", no_monitor_elsewhere, scene)
     point("workspaces leave gateways that do not answer", failing_gateways, scene)
