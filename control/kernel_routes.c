@@ -155,27 +155,34 @@ static int reader_take(struct nl_msg *message, void *context)
 	return NL_OK;
 }
 
-static int read_once(struct nl_sock *socket, struct reader *reader)
+int kernel_routes_dump(struct nl_sock *socket, const struct kernel_route_filter *filter,
+	int (*take)(struct nl_msg *message, void *context), void *context)
 {
-	struct rtmsg request = {.rtm_family = AF_INET, .rtm_protocol = reader->filter->protocol};
+	struct rtmsg request = {.rtm_family = AF_INET, .rtm_protocol = filter->protocol};
 	struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
 	struct nl_msg *message = nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP);
 	int error = callbacks == NULL || message == NULL ? -NLE_NOMEM : 0;
 
 	if (error == 0)
 		error = nlmsg_append(message, &request, sizeof(request), NLMSG_ALIGNTO);
-	if (error == 0 && reader->filter->table != 0)
-		error = nla_put_u32(message, RTA_TABLE, reader->filter->table);
+	if (error == 0 && filter->table != 0)
+		error = nla_put_u32(message, RTA_TABLE, filter->table);
 	if (error == 0) {
-		nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, reader_take, reader);
+		nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, take, context);
 		error = nl_send_auto(socket, message);
 	}
 	if (error >= 0)
 		error = nl_recvmsgs(socket, callbacks);
 	nl_cb_put(callbacks);
 	nlmsg_free(message);
-	if (error == -NLE_OBJ_NOTFOUND)
-		return 0; /* a table that nothing was ever put in */
+	/* A table that nothing was ever put in. */
+	return error == -NLE_OBJ_NOTFOUND || error > 0 ? 0 : error;
+}
+
+static int read_once(struct nl_sock *socket, struct reader *reader)
+{
+	int error = kernel_routes_dump(socket, reader->filter, reader_take, reader);
+
 	return error < 0 ? error : reader->no_memory ? -NLE_NOMEM : 0;
 }
 

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct nl_msg;
 struct nl_sock;
 struct nlmsghdr;
 
@@ -46,6 +47,10 @@ struct kernel_route_filter {
 
 /* A connected socket of which the kernel checks dumps strictly, which is what makes it filter. NULL: no memory, or errno. */
 struct nl_sock *kernel_routes_open(void);
+
+/* Every message of a dump to `take`, as libnl's callback. 0 or libnl's error; a table that is not there is empty. */
+int kernel_routes_dump(struct nl_sock *socket, const struct kernel_route_filter *filter,
+	int (*take)(struct nl_msg *message, void *context), void *context);
 
 /*
  * Replaces `routes` by what the kernel has, or leaves them and returns libnl's (negative) error. `ret_resyncs` is

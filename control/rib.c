@@ -36,7 +36,7 @@ struct rib {
 	const struct log *log;
 	const struct rib_handlers *handlers;
 	void *context;
-	struct nl_sock *events, *requests;
+	struct nl_sock *events, *requests, *routes;
 	struct event *readable;
 	struct event *refresh; /* coalesces notifications */
 	struct event *tick;    /* each second: neighbours */
@@ -112,7 +112,8 @@ static void rib_read(struct rib *rib)
 		if (!(dirty & dumps[i].dirty))
 			continue;
 		for (unsigned attempt = 0; attempt < DUMP_ATTEMPT_MAX; attempt++) {
-			error = dumps[i].read(rib->requests, &rib->view);
+			error = dumps[i].read(
+				dumps[i].dirty == RIB_DIRTY_ROUTES ? rib->routes : rib->requests, &rib->view);
 			if (error != -NLE_DUMP_INTR)
 				break;
 			rib->resync_count++;
@@ -311,7 +312,8 @@ static int rib_open_sockets(struct rib *rib)
 
 	rib->events = nl_socket_alloc();
 	rib->requests = nl_socket_alloc();
-	if (rib->events == NULL || rib->requests == NULL)
+	rib->routes = kernel_routes_open();
+	if (rib->events == NULL || rib->requests == NULL || rib->routes == NULL)
 		return -NLE_NOMEM;
 	nl_socket_disable_seq_check(rib->events);
 	nl_socket_modify_cb(rib->events, NL_CB_VALID, NL_CB_CUSTOM, rib_notified, rib);
@@ -372,6 +374,7 @@ void rib_close(struct rib *rib)
 		event_free(rib->tick);
 	nl_socket_free(rib->events);
 	nl_socket_free(rib->requests);
+	nl_socket_free(rib->routes);
 	neighbours_free(&rib->neighbours);
 	free(rib->view.routes);
 	free(rib->view.neighbours);

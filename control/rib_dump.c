@@ -4,22 +4,20 @@
 #include <arpa/inet.h>
 #include <linux/if.h>
 #include <linux/neighbour.h>
-#include <linux/rtnetlink.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/neighbour.h>
-#include <netlink/route/nexthop.h>
-#include <netlink/route/route.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "control/kernel_routes.h"
+#include "control/rib_route.h"
 
-enum { ROUTE_TABLE_MAIN = 254, ARRAY_CAPACITY_MIN = 64 };
+enum { ARRAY_CAPACITY_MIN = 64 };
 
 static uint32_t address_of(const struct nl_addr *address)
 {
@@ -129,108 +127,46 @@ int rib_dump_addresses(struct nl_sock *socket, struct rib_view *view)
 	return 0;
 }
 
-/* The next hop from number `*next` on that leaves by a port of ours and is alive. False: no more. */
-static bool route_take_next_hop(
-	const struct rib_view *view, struct rtnl_route *from, int *next, struct rib_route *ret_route)
-{
-	int count = rtnl_route_get_nnexthops(from);
-
-	while (*next < count) {
-		int order = (*next)++;
-		struct rtnl_nexthop *next_hop = rtnl_route_nexthop_n(from, order);
-		struct nl_addr *gateway = rtnl_route_nh_get_gateway(next_hop);
-		int port = port_of(view, rtnl_route_nh_get_ifindex(next_hop));
-
-		if (port < 0 || (rtnl_route_nh_get_flags(next_hop) & (RTNH_F_DEAD | RTNH_F_LINKDOWN)))
-			continue;
-		/* An IPv6 gateway of an IPv4 route (RTA_VIA) has no MAC in the IPv4 neighbours. */
-		if (rtnl_route_nh_get_via(next_hop) != NULL)
-			continue;
-		ret_route->order = (uint16_t)order;
-		ret_route->weight = (uint16_t)(rtnl_route_nh_get_weight(next_hop) + 1); /* as the kernel stores it */
-		ret_route->port = (uint8_t)port;
-		ret_route->gateway = address_of(gateway);
-		ret_route->kind = ret_route->gateway != 0 ? RIB_ROUTE_GATEWAY : RIB_ROUTE_CONNECTED;
-		return true;
-	}
-	return false;
-}
-
-/* `next`: 0 at first; then again for the route's further next hops, until it is false. */
-static bool route_read(const struct rib_view *view, struct rtnl_route *from, int *next, struct rib_route *ret_route)
-{
-	struct rib_route route = {0};
-	struct nl_addr *destination = rtnl_route_get_dst(from);
-	uint32_t mtu_bytes = 0;
-
-	/* Our own announcements lead nowhere, and must not shadow a route. */
-	if (rtnl_route_get_family(from) != AF_INET || rtnl_route_get_table(from) != ROUTE_TABLE_MAIN ||
-		rtnl_route_get_protocol(from) == KERNEL_ROUTE_PROTOCOL || rtnl_route_get_tos(from) != 0)
-		return false;
-	route.address = address_of(destination);
-	route.prefix_length_bits = destination != NULL ? (uint8_t)nl_addr_get_prefixlen(destination) : 0;
-	route.metric = rtnl_route_get_priority(from);
-	if (route.prefix_length_bits > 32)
-		return false;
-	if (rtnl_route_get_metric(from, RTAX_MTU, &mtu_bytes) == 0)
-		route.mtu_bytes = mtu_bytes;
-	switch (rtnl_route_get_type(from)) {
-	case RTN_UNICAST:
-		if (!route_take_next_hop(view, from, next, &route))
-			return false;
-		break;
-	case RTN_BLACKHOLE:
-	case RTN_UNREACHABLE:
-	case RTN_PROHIBIT:
-		if ((*next)++ > 0)
-			return false;
-		route.kind = RIB_ROUTE_UNREACHABLE;
-		break;
-	default:
-		return false;
-	}
-	*ret_route = route;
-	return true;
-}
-
 struct route_list {
+	const struct rib_view *view;
 	struct rib_route *routes;
 	size_t count, capacity;
 	uint32_t number; /* of the last route */
+	bool no_memory;
 };
 
-/* All next hops of one route. False: no memory. */
-static bool routes_take(const struct rib_view *view, struct rtnl_route *from, struct route_list *list)
+static bool route_keep(void *context, const struct rib_route *route)
 {
-	struct rib_route route;
-	int next = 0;
+	struct route_list *list = context;
 
-	list->number++;
-	while (route_read(view, from, &next, &route)) {
-		route.number = list->number;
-		if (!array_reserve((void **)&list->routes, list->count, &list->capacity, sizeof(*list->routes)))
-			return false;
-		list->routes[list->count++] = route;
-	}
-	return true;
+	list->no_memory = list->no_memory ||
+			  !array_reserve((void **)&list->routes, list->count, &list->capacity, sizeof(*list->routes));
+	if (!list->no_memory)
+		list->routes[list->count++] = *route;
+	return !list->no_memory;
+}
+
+/* To the end also without memory: the rest of the dump must not be taken for another answer. */
+static int route_take(struct nl_msg *message, void *context)
+{
+	struct route_list *list = context;
+
+	rib_route_read(list->view, nlmsg_hdr(message), ++list->number, route_keep, list);
+	return NL_OK;
 }
 
 int rib_dump_routes(struct nl_sock *socket, struct rib_view *view)
 {
-	struct route_list list = {0};
-	struct nl_cache *cache;
-	int error = rtnl_route_alloc_cache(socket, AF_INET, 0, &cache);
+	static const struct kernel_route_filter main_table = {.table = KERNEL_ROUTE_TABLE_MAIN};
+	struct route_list list = {.view = view};
+	int error = kernel_routes_dump(socket, &main_table, route_take, &list);
 
-	if (error < 0)
+	if (error == 0 && list.no_memory)
+		error = -NLE_NOMEM;
+	if (error < 0) {
+		free(list.routes);
 		return error;
-	for (struct nl_object *object = nl_cache_get_first(cache); object != NULL; object = nl_cache_get_next(object)) {
-		if (!routes_take(view, (struct rtnl_route *)object, &list)) {
-			nl_cache_free(cache);
-			free(list.routes);
-			return -NLE_NOMEM;
-		}
 	}
-	nl_cache_free(cache);
 	free(view->routes);
 	view->routes = list.routes;
 	view->route_count = list.count;

@@ -16,7 +16,7 @@ enum { RIB_KERNEL_ROUTE_COUNT_MAX = 4 * 1000 * 1000 };
 /* By the interfaces' names, which must be set. One that is missing is no error: its index becomes 0. */
 int rib_dump_links(struct nl_sock *socket, struct rib_view *view);
 int rib_dump_addresses(struct nl_sock *socket, struct rib_view *view);
-/* The main table. */
+/* The main table; `socket` is one of kernel_routes_open(). */
 int rib_dump_routes(struct nl_sock *socket, struct rib_view *view);
 int rib_dump_neighbours(struct nl_sock *socket, struct rib_view *view);
 

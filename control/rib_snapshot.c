@@ -17,13 +17,16 @@ struct builder {
 	uint32_t next_hop_count;
 	uint32_t *slots; /* hash of next hops: index + 1 */
 	struct adjacency_route *routes;
-	uint32_t route_count;
+	uint32_t route_count, route_limit;
 	uint32_t left_out_count;
 	struct member_list *groups; /* each set of next hops once */
 	uint32_t group_count, unspread_count;
 };
 
-enum { SLOT_COUNT = 2 * NEXT_HOP_COUNT_MAX }; /* a power of two */
+enum {
+	SLOT_COUNT = 2 * NEXT_HOP_COUNT_MAX, /* a power of two */
+	LEARNED_RESERVED_MAX = ROUTE_COUNT_MAX / 4,
+};
 
 static uint32_t prefix_mask(unsigned prefix_length_bits)
 {
@@ -143,7 +146,8 @@ bool rib_view_default_unresolved(const struct rib_view *view, uint32_t *ret_addr
 
 static bool builder_has_room(struct builder *builder, uint32_t next_hop_count)
 {
-	if (builder->route_count < ROUTE_COUNT_MAX && builder->next_hop_count + next_hop_count <= NEXT_HOP_COUNT_MAX)
+	if (builder->route_count < builder->route_limit &&
+		builder->next_hop_count + next_hop_count <= NEXT_HOP_COUNT_MAX)
 		return true;
 	builder->left_out_count++;
 	return false;
@@ -209,6 +213,23 @@ static bool view_has_host_route(const struct rib_view *view, unsigned port, uint
 	return false;
 }
 
+/* Has it a route of its own in the table? */
+static bool neighbour_counts(const struct rib_view *view, const struct rib_neighbour *neighbour, bool lasting)
+{
+	return (neighbour->fixed || neighbour->kept) == lasting && neighbour->resolved &&
+	       rib_view_is_connected(view, neighbour->port, neighbour->address) &&
+	       !view_has_host_route(view, neighbour->port, neighbour->address);
+}
+
+static uint32_t count_learned(const struct rib_view *view)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < view->neighbour_count && count < LEARNED_RESERVED_MAX; i++)
+		count += neighbour_counts(view, &view->neighbours[i], false);
+	return count;
+}
+
 /* `lasting`: those set by hand and the configured VTEPs; else what was learned. */
 static void builder_add_neighbours(struct builder *builder, bool lasting)
 {
@@ -217,11 +238,7 @@ static void builder_add_neighbours(struct builder *builder, bool lasting)
 	for (size_t i = 0; i < view->neighbour_count; i++) {
 		const struct rib_neighbour *neighbour = &view->neighbours[i];
 
-		if ((neighbour->fixed || neighbour->kept) != lasting || !neighbour->resolved ||
-			!rib_view_is_connected(view, neighbour->port, neighbour->address) ||
-			view_has_host_route(view, neighbour->port, neighbour->address))
-			continue;
-		if (builder_has_room(builder, 1))
+		if (neighbour_counts(view, neighbour, lasting) && builder_has_room(builder, 1))
 			builder_add(builder, neighbour->address, 32, neighbour->port,
 				builder_next_hop(builder, neighbour->port, neighbour->address, 0));
 	}
@@ -413,10 +430,14 @@ enum status rib_snapshot_build(const struct rib_view *view, uint64_t generation,
 	if (builder.next_hops != NULL && builder.routes != NULL && builder.slots != NULL && builder.groups != NULL) {
 		/*
 		 * Short prefixes first: what does not fit follows a shorter prefix instead. What was learned comes
-		 * last: however many hosts a subnet has, they push out no route, no VTEP and nothing set by hand.
+		 * last: however many hosts a subnet has, they push out no route, no VTEP and nothing set by hand. But
+		 * a flood of routes leaves room for some: without a worker host's MAC no answer reaches its workers.
 		 */
+		builder.route_limit = ROUTE_COUNT_MAX;
 		builder_add_neighbours(&builder, true);
+		builder.route_limit = ROUTE_COUNT_MAX - count_learned(view);
 		builder_add_routes(&builder);
+		builder.route_limit = ROUTE_COUNT_MAX;
 		builder_add_neighbours(&builder, false);
 		status = builder_finish(&builder, generation, ret_block, ret_size_bytes);
 	}

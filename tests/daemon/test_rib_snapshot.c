@@ -240,6 +240,14 @@ static void more_than_fits_is_left_out_and_told(void **state)
 	assert_int_equal(result.summary.left_out_count, 1000);
 	assert_non_null(look(&result, PORT_OUTSIDE, IP(198, 51, 100, 1)));
 	free(result.snapshot);
+	/* A worker host that was only learned keeps its place. */
+	routes[COUNT - 2] = outside_subnet;
+	view.neighbours = (struct rib_neighbour[]){router};
+	view.neighbour_count = 1;
+	build(&view, &result);
+	assert_true(look(&result, PORT_OUTSIDE, router.address)->resolved);
+	assert_int_equal(result.snapshot->routes.count, ROUTE_COUNT_MAX);
+	free(result.snapshot);
 	free(routes);
 }
 
