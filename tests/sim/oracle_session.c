@@ -327,8 +327,10 @@ static enum drop_reason choose(struct oracle *oracle, struct judgement *of, stru
 		}
 		home_left = home_left || home == NULL || !home->not [i];
 	}
-	if (!active || !free)
+	if (!active || !free) {
+		of->bad_choice = NULL; /* the record is that of a later packet of the batch, which found room */
 		return active ? DROP_PORTS_EXHAUSTED : DROP_NO_EGRESS_IP;
+	}
 	if (!own)
 		of->bad_choice = "it has no egress IP in service of its workspace";
 	else if (!home_left)
