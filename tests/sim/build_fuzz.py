@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-TARGETS = ("packet", "policy", "adjacency", "operations")
+TARGETS = ("packet", "policy", "adjacency", "operations", "sessions")
 PROGRAMS = ("simulator.c", "exhaustive.c", "image.c", "sabotage.c", "fuzz_corpus.c")
 SANITIZE = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all"]
 CACHE = ["ccache"] if shutil.which("ccache") else []
@@ -34,6 +34,7 @@ def main():
     flags = FLAGS + SANITIZE + ["-fsanitize-coverage-ignorelist=tests/sim/fuzz_coverage.ignore"]
     flags += ["-Itests/sim/small", "-I."]
     sources = sorted((root / "dataplane/nat").glob("*.c"))
+    sources += [root / "dataplane/ipc/sessions_file.c"]
     sources += [path for path in sorted((root / "tests/sim").glob("*.c")) if path.name not in PROGRAMS]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(lambda path: run([*CACHE, clang, *flags, "-c", str(path.relative_to(root)), "-o",

@@ -2,7 +2,7 @@
 /*
  * Writes seeds for the fuzzers: what the simulator would send, and snapshots that it would put in force.
  *
- *   fuzz_corpus packet|policy|adjacency|operations DIRECTORY
+ *   fuzz_corpus packet|policy|adjacency|operations|sessions DIRECTORY
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 	static struct shot shot;
 	static uint8_t bytes[2048];
 	if (argc != 3) {
-		fprintf(stderr, "usage: fuzz_corpus packet|policy|adjacency|operations DIRECTORY\n");
+		fprintf(stderr, "usage: fuzz_corpus packet|policy|adjacency|operations|sessions DIRECTORY\n");
 		return 2;
 	}
 	const char *kind = argv[1];
@@ -52,8 +52,10 @@ int main(int argc, char **argv)
 			seed_write(i, (uint8_t)(i & 3), snapshot, snapshot->size_bytes);
 		} else if (strcmp(kind, "adjacency") == 0) {
 			seed_write(i, (uint8_t)(i & 1), &sim->world->adjacency, sizeof(sim->world->adjacency));
+		} else if (strcmp(kind, "sessions") == 0) {
+			seed_write(i, (uint8_t)i, bytes, 4 * (i % 16)); /* so many pieces of damage */
 		} else {
-			seed_write(i, (uint8_t)i, bytes, sizeof(bytes));
+			seed_write(i, (uint8_t)i, bytes, 64u << i / MIXES % 5); /* a few packets, or many */
 		}
 		sim_free(sim);
 	}

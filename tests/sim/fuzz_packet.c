@@ -5,78 +5,21 @@
  * bit 4 the plain world, without a tunnel; bit 5 the frame comes twice. Checked: memory (ASan, UBSan), own traps, P1
  * and P2 by the policy, the conservation law, and that nothing is left when time has passed.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/nat/fragment.h"
 #include "dataplane/nat/session.h"
-#include "tests/sim/wire.h"
-#include "tests/sim/world.h"
+#include "tests/sim/tenants.h"
 
 enum { OUTSIDE = 1, MEND = 2, OPEN = 4, AIM = 8, PLAIN = 16, TWICE = 32 };
-#define IP_ACME WORLD_IP(203, 0, 113, 10)
-#define IP_GLOBEX WORLD_IP(203, 0, 113, 20)
-#define REMOTE WORLD_IP(192, 0, 2, 10)
-#define WORKER WORLD_IP(10, 0, 0, 5)
 
-static void require(bool holds, const char *what)
+/* Upkeep comes by in time; here its sweep begins with the one that matters. */
+static void datagram_ends(struct world *world, uint32_t index)
 {
-	if (holds)
-		return;
-	fprintf(stderr, "%s\n", what);
-	abort();
-}
-
-static struct world *world_make(bool plain)
-{
-	static const char *const names[] = {"acme", "globex"};
-	struct world *world = world_new(1024, 0, 1, 1);
-	struct world_draft *draft = &world->draft;
-	draft->header.encapsulation = plain ? POLICY_ENCAPSULATION_NONE : POLICY_ENCAPSULATION_VXLAN;
-	draft->header.plain_vni = plain ? 7001 : 0;
-	for (unsigned i = 0; i < 2; i++) {
-		draft->workspaces[i] = draft->workspaces[0];
-		snprintf(draft->workspaces[i].id, ID_SIZE_BYTES, "%s", names[i]);
-		draft->workspaces[i].flags = POLICY_WORKSPACE_TCP_RST_UNKNOWN;
-		draft->workspaces[i].egress_first = i;
-		draft->workspaces[i].egress_count = 1;
-		draft->workspaces[i].mapping_tcp = (uint8_t)i;
-		snprintf(draft->vpcs[i].id, ID_SIZE_BYTES, "main");
-		draft->vpcs[i].vni = 7001 + i;
-		draft->vpcs[i].workspace_index = i;
-		draft->vpcs[i].cidr_count = 1;
-		draft->egress_ips[i] =
-			(struct policy_egress_ip){.address = i == 0 ? IP_ACME : IP_GLOBEX, .workspace_index = i};
-	}
-	draft->cidrs[0] = (struct policy_cidr){WORLD_IP(10, 0, 0, 0), 16};
-	draft->counts[POLICY_WORKSPACES] = draft->counts[POLICY_VPCS] = draft->counts[POLICY_EGRESS_IPS] = 2;
-	draft->counts[POLICY_CIDRS] = 1;
-	world_policy(world);
-	if (plain) {
-		struct world_adjacency *adjacency = &world->adjacency;
-		adjacency->routes[adjacency->header.routes.count++] =
-			(struct adjacency_route){WORLD_IP(10, 0, 0, 0), 16, PORT_INSIDE, 0, 0};
-	}
-	world_adjacency(world);
-	return world;
-}
-
-static void isolation(const struct packet *packet, const struct wire *in, bool plain)
-{
-	const uint8_t *ip = packet->data + WIRE_ETHERNET;
-	if (packet->out_port == PORT_OUTSIDE) {
-		const uint32_t source = wire_get32(ip + 12);
-		require(source == (packet->in_port == PORT_OUTSIDE ? in->destination
-					  : in->vni == 7001	   ? IP_ACME
-								   : IP_GLOBEX),
-			"P1: it left with an IP that is not its workspace's");
-		return;
-	}
-	const uint32_t vni = plain ? 7001 : wire_get32(ip + WIRE_IP + 8 + 4) / 256;
-	if (packet->in_port == PORT_OUTSIDE)
-		require(in->destination == (vni == 7001 ? IP_ACME : IP_GLOBEX), "P2: it reached another workspace");
-	else
-		require(vni == in->vni, "P2: an answer reached another workspace");
+	world->now_ns += 20 * WORLD_SECOND;
+	world->shard->fragments.sweep_at = index;
+	nat_upkeep(world->shard, &world->view, world->now_ns);
 }
 
 static void run(struct world *world, unsigned in_port, const uint8_t *bytes, uint32_t length_bytes, bool plain)
@@ -85,7 +28,7 @@ static void run(struct world *world, unsigned in_port, const uint8_t *bytes, uin
 	const struct wire in = wire_read(&port, bytes, length_bytes);
 	/* In memory of exactly that size, so that a read behind its end is seen. */
 	uint8_t *exact = malloc(WORLD_HEADROOM + length_bytes);
-	require(exact != NULL, "no memory");
+	tenants_require(exact != NULL, "no memory");
 	memcpy(exact + WORLD_HEADROOM, bytes, length_bytes);
 	struct packet packet = {
 		.data = exact + WORLD_HEADROOM,
@@ -96,7 +39,7 @@ static void run(struct world *world, unsigned in_port, const uint8_t *bytes, uin
 	nat_process(world->shard, &world->view, (struct packet *const[]){&packet}, 1, world->now_ns);
 	if (packet.verdict == PACKET_FORWARD) {
 		nat_count_tx(world->shard, packet.out_port, 1, packet.length_bytes);
-		isolation(&packet, &in, plain);
+		tenants_isolated(world, &packet, &in);
 	}
 	/* A held one comes back here at the latest: its memory is ours. */
 	for (struct packet *more; (more = nat_take(world->shard)) != NULL;) {
@@ -105,33 +48,26 @@ static void run(struct world *world, unsigned in_port, const uint8_t *bytes, uin
 		if (more != &packet)
 			world_frame_free(world, more->owner);
 	}
-	while (packet.verdict == PACKET_HELD) {
-		world->now_ns += 20 * WORLD_SECOND;
-		nat_upkeep(world->shard, &world->view, world->now_ns);
+	if (packet.verdict == PACKET_HELD) {
+		datagram_ends(world, packet.datagram);
 		nat_take(world->shard);
 	}
+	tenants_require(packet.verdict != PACKET_HELD, "a held packet does not come back");
 	free(exact);
 }
 
-/* Opens a session; returns its outside port. */
+/* Opens a session of acme's; returns its outside port. */
 static uint16_t session_open(struct world *world, bool plain, uint8_t protocol)
 {
-	static const uint8_t mac[6] = {2, 0, 0, 0, 9, 9};
-	uint8_t ip[64] = {0}, bytes[256];
-	wire_put16(ip + 20, protocol == WIRE_ICMP ? 0x0800 : 5000);
-	wire_put16(ip + 22, protocol == WIRE_ICMP ? 0 : 443);
-	wire_put16(ip + 24, protocol == WIRE_UDP ? 20 : 5000);
-	ip[32] = 0x50;
-	ip[33] = WIRE_SYN;
-	wire_ip_header(ip, 40, protocol, WORKER, REMOTE);
-	wire_seal_l4(ip);
-	const struct wire_tunnel tunnel = {
-		mac, mac, mac, mac, WORLD_IP(10, 100, 0, 2), WORLD_GATEWAY_INSIDE, 7001, 50000, 4789, 64};
-	const uint32_t length_bytes = plain ? wire_plain(bytes, mac, mac, ip, 40) : wire_wrap(bytes, &tunnel, ip, 40);
+	const bool icmp = protocol == WIRE_ICMP;
+	const struct tenants_packet of = {protocol, 0, TENANTS_WORKER, TENANTS_REMOTE, icmp ? 5000 : TENANTS_PORT,
+		icmp ? 0 : TENANTS_REMOTE_PORT};
+	uint8_t bytes[256];
+	const uint32_t length_bytes = tenants_frame(plain, PORT_INSIDE, &of, bytes);
 	struct world_frame *frame = world_frame_new(world, PORT_INSIDE, bytes, length_bytes);
 	world_process(world, (struct world_frame *const[]){frame}, 1);
-	require(frame->packet.verdict == PACKET_FORWARD, "an ordinary packet was not forwarded");
-	const uint16_t port = wire_get16(frame->packet.data + WIRE_ETHERNET + (protocol == WIRE_ICMP ? 24 : 20));
+	tenants_require(frame->packet.verdict == PACKET_FORWARD, "an ordinary packet was not forwarded");
+	const uint16_t port = wire_get16(frame->packet.data + WIRE_ETHERNET + (icmp ? 24 : 20));
 	world_frame_free(world, frame);
 	return port;
 }
@@ -170,22 +106,22 @@ static void aim(uint8_t *bytes, uint32_t length_bytes, uint8_t protocol, uint16_
 	const uint32_t header_bytes = (ip[0] % 16 < 5 ? 5 : ip[0] % 16) * 4u;
 	if (length_bytes < WIRE_ETHERNET + header_bytes + 60u)
 		return;
-	wire_put32(ip + 12, REMOTE);
-	wire_put32(ip + 16, IP_ACME);
+	wire_put32(ip + 12, TENANTS_REMOTE);
+	wire_put32(ip + 16, tenants_ip(0));
 	uint8_t *l4 = ip + header_bytes;
 	if (ip[9] == WIRE_ICMP && (l4[0] == 3 || l4[0] == 11 || l4[0] == 12)) {
 		uint8_t *quoted = l4 + 8;
 		quoted[9] = protocol;
-		wire_put32(quoted + 12, IP_ACME);
-		wire_put32(quoted + 16, REMOTE);
+		wire_put32(quoted + 12, tenants_ip(0));
+		wire_put32(quoted + 16, TENANTS_REMOTE);
 		if (quoted[0] == 0x45) {
 			wire_put16(quoted + (protocol == WIRE_ICMP ? 24 : 20), port);
-			wire_put16(quoted + 22, protocol == WIRE_ICMP ? wire_get16(quoted + 22) : 443);
+			wire_put16(quoted + 22, protocol == WIRE_ICMP ? wire_get16(quoted + 22) : TENANTS_REMOTE_PORT);
 		}
 		return;
 	}
 	ip[9] = protocol;
-	wire_put16(l4, protocol == WIRE_ICMP ? wire_get16(l4) : 443);
+	wire_put16(l4, protocol == WIRE_ICMP ? wire_get16(l4) : TENANTS_REMOTE_PORT);
 	wire_put16(l4 + (protocol == WIRE_ICMP ? 4 : 2), port);
 }
 
@@ -200,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t protocol = protocols[how >> 6];
 	struct world *world = worlds[plain];
 	if (world == NULL)
-		world = worlds[plain] = world_make(plain);
+		world = worlds[plain] = tenants_world(plain);
 	world->shard->random_state[0] = world->shard->random_state[1] = 1;
 	uint8_t bytes[2048];
 	const uint32_t length_bytes = (uint32_t)(size - 1);
@@ -218,12 +154,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (uint32_t i = 0; world->counts->sessions_active > 0 && i < world->shard->sessions_max; i++)
 		if (world->sessions[i].state != SESSION_FREE)
 			session_remove(world->shard, i);
-	for (unsigned calls = 0; world->shard->fragments.index.count > 0; calls++) {
-		world->now_ns += 10000 * WORLD_SECOND;
-		nat_upkeep(world->shard, &world->view, world->now_ns);
-		require(calls < 256, "a datagram does not end");
-	}
+	const struct fragments *fragments = &world->shard->fragments;
+	for (uint32_t i = 0; fragments->index.count > 0 && i < DATAGRAMS_MAX; i++)
+		if (fragments->deadlines[i] != UINT32_MAX)
+			datagram_ends(world, i);
+	tenants_require(fragments->index.count == 0, "a datagram does not end");
 	const char *problem = world_law(world);
-	require(problem == NULL, problem);
+	tenants_require(problem == NULL, problem);
 	return 0;
 }

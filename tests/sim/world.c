@@ -98,11 +98,13 @@ void world_restart(struct world *world, uint32_t shard_index, uint32_t shard_cou
 		.spare = spare_packet,
 		.spare_context = world,
 	};
-	world->free_frames = NULL;
-	world->frames_used = 0;
-	for (unsigned i = 0; i < WORLD_FRAMES; i++) {
-		world->frames[i].next = world->free_frames;
-		world->free_frames = &world->frames[i];
+	if (world->free_frames == NULL || world->frames_used != 0) { /* else all are there, in some order */
+		world->free_frames = NULL;
+		world->frames_used = 0;
+		for (unsigned i = 0; i < WORLD_FRAMES; i++) {
+			world->frames[i].next = world->free_frames;
+			world->free_frames = &world->frames[i];
+		}
 	}
 	for (unsigned i = 0; i < sizeof(world->config.secret); i++) {
 		seed = seed * 6364136223846793005u + 1442695040888963407u;
