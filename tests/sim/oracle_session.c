@@ -387,12 +387,17 @@ bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t 
 	return limit != 0 && (own >= limit || (own + remains >= limit && of->seen->reason == reason));
 }
 
-static bool spend_a_session(struct credit *credit, int64_t cost_ns, bool refused)
+/* `later`: a limit that comes after this one may have refused it under the same reason. */
+static bool spend_a_session(struct credit *credit, int64_t cost_ns, bool refused, bool later)
 {
 	if (cost_ns == 0)
 		return true;
 	if (credit->most <= 0)
 		return false;
+	if (credit->least <= 0 && refused && later) {
+		credit->least -= cost_ns; /* it was spent, or there was nothing to spend */
+		return false;
+	}
 	if (credit->least <= 0 && refused) {
 		credit->most = 0; /* so there was nothing; how much less, it does not say */
 		return false;
@@ -446,7 +451,9 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 		return DROP_LIMIT_HALF_OPEN;
 	}
 	const bool too_fast = of->seen->reason == DROP_LIMIT_SESSION_RATE;
-	if (!spend_a_session(&allowance->sessions, new_ns, too_fast))
+	const int64_t worker_cost_ns = cost_ns(limits->worker_new_sessions_per_second);
+	struct credit *pace = worker_cost_ns != 0 ? pace_of(oracle, wire, own.of_worker, remains.of_worker) : NULL;
+	if (!spend_a_session(&allowance->sessions, new_ns, too_fast, pace != NULL && pace->least <= 0))
 		return DROP_LIMIT_SESSION_RATE;
 	if (reached(of, limits->worker_sessions, own.of_worker, remains.of_worker, DROP_LIMIT_SESSIONS) ||
 		reached(of, limits->sessions_per_remote, own.to_remote, remains.to_remote, DROP_LIMIT_SESSIONS) ||
@@ -456,9 +463,7 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 	if (tcp && reached(of, limits->worker_half_open, own.half_open_of_worker, remains.half_open_of_worker,
 			   DROP_LIMIT_HALF_OPEN))
 		return DROP_LIMIT_HALF_OPEN;
-	const int64_t worker_cost_ns = cost_ns(limits->worker_new_sessions_per_second);
-	if (worker_cost_ns != 0 &&
-		!spend_a_session(pace_of(oracle, wire, own.of_worker, remains.of_worker), worker_cost_ns, too_fast))
+	if (pace != NULL && !spend_a_session(pace, worker_cost_ns, too_fast, false))
 		return DROP_LIMIT_SESSION_RATE;
 	return DROP_NONE;
 }

@@ -129,13 +129,7 @@ static const char *isolation(const struct sim *sim, const struct shot *shot, con
 	const struct tag own = model_tag(model, (unsigned)to, wire_get32(ip + 16));
 	struct tag tag;
 	for (uint32_t at = 0; !hairpin && traffic_tag(packet->data, packet->length_bytes, &at, &tag);) {
-		/*
-		 * A port may be given again to the same workspace. What goes by address alone has nothing that tells a late
-		 * answer to the address's former owner from one to the present one, if that asks the same remote: so egress
-		 * IPs rest in quarantine before another workspace gets them, which there is none of here.
-		 */
-		if (!traffic_tags_equal(&tag, &own) && !model_same_vpc(model, &tag, (unsigned)to) &&
-			tag.workspace != own.workspace && wire_has_ports(ip[9]))
+		if (!traffic_tags_equal(&tag, &own) && !model_same_vpc(model, &tag, (unsigned)to))
 			return "P2: a reply reached somebody else than who asked";
 	}
 	return NULL;

@@ -529,12 +529,12 @@ static void plain_shot(struct traffic *traffic, struct shot *shot, bool inside, 
 void traffic_next(struct traffic *traffic, struct shot *shot)
 {
 	const struct traffic_mix *mix = traffic->mix;
-	shot->view = -1;
-	shot->flow = 0;
-	shot->alone = shot->hairpin = false;
 	uint32_t dice = below(traffic, 1000);
 	if (dice < mix->delayed && later_shot(traffic, shot))
 		return;
+	shot->view = -1; /* whatever a delayed one that will not do has left there */
+	shot->flow = 0;
+	shot->alone = shot->hairpin = false;
 	dice = below(
 		traffic, mix->inside + mix->outside + mix->icmp + mix->garbage + mix->unsolicited + mix->fragments);
 	if (dice < mix->inside)
