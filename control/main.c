@@ -47,14 +47,6 @@ static void print_usage(FILE *stream)
 		stream);
 }
 
-static void print_lines(const struct problems *problems)
-{
-	for (size_t i = 0; i < problems->count; i++)
-		fprintf(stderr, "%s\n", problems->lines[i]);
-	if (problems->dropped_count > 0)
-		fprintf(stderr, "and %zu more\n", problems->dropped_count);
-}
-
 static void print_model(const struct model *model)
 {
 	char *text = model_print(model);
@@ -88,7 +80,7 @@ static int check_config(const struct arguments *arguments)
 		status = revision_load(arguments->options.config_path, &nothing, &revision, NULL, &problems, &warnings);
 
 	if (status != STATUS_OK) {
-		print_lines(&problems);
+		problems_print(&problems);
 		if (problems.count == 0)
 			fprintf(stderr, "%s: can not be checked: out of memory\n", arguments->options.config_path);
 		problems_clear(&problems);

@@ -37,6 +37,14 @@ void problems_add(struct problems *problems, const char *format, ...)
 	problems->lines[problems->count++] = line;
 }
 
+void problems_print(const struct problems *problems)
+{
+	for (size_t i = 0; i < problems->count; i++)
+		fprintf(stderr, "%s\n", problems->lines[i]);
+	if (problems->dropped_count > 0)
+		fprintf(stderr, "and %zu more\n", problems->dropped_count);
+}
+
 void problems_clear(struct problems *problems)
 {
 	for (size_t i = 0; i < problems->count; i++)

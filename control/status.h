@@ -28,6 +28,8 @@ struct problems {
 enum { PROBLEMS_MAX = 1000 };
 
 void problems_add(struct problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* On standard error, one a line. */
+void problems_print(const struct problems *problems);
 void problems_clear(struct problems *problems);
 
 /* Process exit codes: the command-line contract. */

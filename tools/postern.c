@@ -17,6 +17,7 @@
 #include "tools/postern_drain.h"
 #include "tools/postern_gateway.h"
 #include "tools/postern_monitor.h"
+#include "tools/postern_plan.h"
 #include "tools/postern_show.h"
 #include "tools/postern_usage.h"
 #include "tools/postern_worker.h"

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `postern config check|show|sign|verify` and `postern plan NEW.yaml`. */
+/* `postern config check|show|sign|verify`. */
 #ifndef POSTERN_TOOLS_POSTERN_CONFIG_H
 #define POSTERN_TOOLS_POSTERN_CONFIG_H
-
-#include <stdbool.h>
 
 #define POSTERN_CONFIG_USAGE                                                                                           \
 	"config check FILE.yaml | config show | config sign KEY FILE... | config verify KEY FILE..."
 
-/* Each returns the exit code. `operands`: those behind the command. */
+/* Returns the exit code. `operands`: those behind the command. */
 int postern_config(const char *run_dir, int operand_count, char **operands);
-int postern_plan(const char *run_dir, bool json, const char *file);
 
 #endif

@@ -62,6 +62,22 @@ def answers(scene, where):
         json.loads(out)
 
 
+def plan_says_whom_it_would_hurt(scene):
+    """While acme and globex have sessions: a file without acme touches acme alone, and says how many it has."""
+    path = os.path.join(scene.lab.run_dir("plan"), "new.yaml")
+    with open(scene.postern.files["gw"], encoding="utf-8") as file:
+        old = file.read()
+    expect(old.count("id: acme\n") == 1, f"the lab's file has another shape: {old}")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(old.replace("id: acme\n", "id: acme2\n"))
+    code, out, err = scene.postern.cli("gw", "plan", path, "--json")
+    expect(code == 0, f"plan exits {code}: {err}")
+    touched = {one["id"]: one["sessions_active"] for one in json.loads(out)["workspaces_touched"]}
+    expect(set(touched) == {"acme"} and touched["acme"] >= 1, f"touched: {touched}, by {out}")
+    _, out, _ = scene.postern.cli("gw", "plan", path)
+    expect("touches workspace acme, which has" in out, f"the text: {out}")
+
+
 def sessions(scene):
     """A session of each protocol, with both sides of the translation."""
     echo = traffic.UdpEcho(scene.lab.inet)
@@ -86,6 +102,7 @@ def sessions(scene):
             and one["state"] == "established"
         ]
         expect(theirs, f"globex' connection is not listed: {listed}")
+        plan_says_whom_it_would_hurt(scene)
         _, out, _ = scene.postern.cli("gw", "sessions")
         expect(seen.rpartition(":")[0] in out and "acme" in out and "globex" in out, f"the table: {out}")
     echo.close()

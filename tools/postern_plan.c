@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/postern_plan.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "control/model.h"
+#include "control/plan.h"
+#include "control/status.h"
+#include "control/yaml_tree.h"
+#include "tools/postern_client.h"
+#include "tools/postern_drain.h"
+
+/* What posternd wants now; NULL in `ret_model`: it wants nothing yet. */
+static int running_model(const char *run_dir, struct model **ret_model)
+{
+	/* Printed with all defaults it may be larger than its files. */
+	const struct config_api whole = {.file_size_max_bytes = YAML_TOTAL_SIZE_MAX_BYTES};
+	struct problems problems = {0}, warnings = {0};
+	struct client_answer answer;
+	char path[64];
+	int code = EXIT_CODE_OK, fd;
+
+	if (!client_ask(run_dir, "GET", "/v1/config", &answer))
+		return EXIT_CODE_UNREACHABLE;
+	*ret_model = NULL;
+	if (answer.code == 404) {
+		free(answer.body);
+		return EXIT_CODE_OK;
+	}
+	fd = memfd_create("postern-plan", MFD_CLOEXEC);
+	if (answer.code != 200 || fd < 0 || write(fd, answer.body, answer.body_bytes) != (ssize_t)answer.body_bytes) {
+		code = client_failed(&answer);
+	} else {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		if (config_load_all(path, &whole, ret_model, NULL, &problems, &warnings) != STATUS_OK) {
+			problems_print(&problems);
+			code = EXIT_CODE_FAILED;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	free(answer.body);
+	problems_clear(&problems);
+	problems_clear(&warnings);
+	return code;
+}
+
+/* A workspace that is there and would be touched. */
+struct touched {
+	const char *workspace; /* of the plan's */
+	bool known;	       /* the gateway counts it */
+	json_int_t sessions;   /* live ones */
+};
+
+struct touched_list {
+	struct touched *entries;
+	size_t count;
+};
+
+static const struct model_workspace *workspace_of(const struct model *model, const char *id)
+{
+	for (size_t i = 0; model != NULL && i < model->workspace_count; i++) {
+		if (strcmp(model->workspaces[i].id, id) == 0)
+			return &model->workspaces[i];
+	}
+	return NULL;
+}
+
+/* The changes of a workspace stand together, but for its additions, which come last. */
+static bool touched_has(const struct touched_list *list, const char *workspace)
+{
+	for (size_t i = list->count; i-- > 0;) {
+		if (strcmp(list->entries[i].workspace, workspace) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool touched_find(const struct model *old, const struct plan *plan, struct touched_list *ret_list)
+{
+	struct touched_list list = {.entries = calloc(plan->count + 1, sizeof(*list.entries))};
+
+	if (list.entries == NULL)
+		return false;
+	for (size_t i = 0; i < plan->count; i++) {
+		const char *workspace = plan->changes[i].workspace;
+
+		if (workspace[0] != '\0' && !touched_has(&list, workspace) && workspace_of(old, workspace) != NULL)
+			list.entries[list.count++] = (struct touched){.workspace = workspace};
+	}
+	*ret_list = list;
+	return true;
+}
+
+/* How many sessions each of them has now; those of which nobody knows stay so. */
+static int touched_count_sessions(const char *run_dir, struct touched_list *list)
+{
+	struct client_answer answer;
+	json_t *json, *row;
+	size_t at;
+
+	if (list->count == 0)
+		return EXIT_CODE_OK;
+	if (!client_ask(run_dir, "GET", "/v1/workspaces", &answer))
+		return EXIT_CODE_UNREACHABLE;
+	json = answer.code == 200 ? json_loads(answer.body, 0, NULL) : NULL;
+	if (json == NULL) {
+		int code = client_failed(&answer);
+
+		free(answer.body);
+		return code;
+	}
+	json_array_foreach(json_object_get(json, "workspaces"), at, row)
+	{
+		const char *id = json_string_value(json_object_get(row, "id"));
+
+		for (size_t i = 0; id != NULL && i < list->count; i++) {
+			struct touched *touched = &list->entries[i];
+
+			if (strcmp(touched->workspace, id) != 0)
+				continue;
+			touched->known = json_is_true(json_object_get(row, "on_gateway"));
+			touched->sessions = json_integer_value(json_object_get(row, "sessions_active"));
+		}
+	}
+	json_decref(json);
+	free(answer.body);
+	return EXIT_CODE_OK;
+}
+
+static void print_text(const struct plan *plan, const struct touched_list *touched)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		printf("%s\n", plan->changes[i].text);
+	if (plan->count == 0)
+		printf("nothing would change\n");
+	if (plan->needs_restart)
+		printf("some of this takes a restart of postern-dataplane\n");
+	for (size_t i = 0; i < touched->count; i++) {
+		const struct touched *of = &touched->entries[i];
+
+		if (of->known)
+			printf("touches workspace %s, which has %lld live session%s\n", of->workspace,
+				(long long)of->sessions, of->sessions == 1 ? "" : "s");
+		else
+			printf("touches workspace %s; no dataplane says how many live sessions it has\n",
+				of->workspace);
+	}
+}
+
+static void print_json(const struct plan *plan, const struct touched_list *touched)
+{
+	static const char *const kinds[] = {[PLAN_ADD] = "add", [PLAN_REMOVE] = "remove", [PLAN_CHANGE] = "change"};
+	json_t *changes = json_array(), *workspaces = json_array(), *json;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct plan_change *change = &plan->changes[i];
+
+		json_array_append_new(
+			changes, json_pack("{s:s, s:s, s:b, s:o}", "kind", kinds[change->kind], "text", change->text,
+					 "needs_restart", change->needs_restart, "workspace",
+					 change->workspace[0] != '\0' ? json_string(change->workspace) : json_null()));
+	}
+	for (size_t i = 0; i < touched->count; i++) {
+		const struct touched *of = &touched->entries[i];
+
+		json_array_append_new(workspaces, json_pack("{s:s, s:o}", "id", of->workspace, "sessions_active",
+							  of->known ? json_integer(of->sessions) : json_null()));
+	}
+	json = json_pack("{s:o, s:b, s:o}", "changes", changes, "needs_restart", plan->needs_restart,
+		"workspaces_touched", workspaces);
+	json_dumpf(json, stdout, JSON_INDENT(2));
+	fputc('\n', stdout);
+	json_decref(json);
+}
+
+static int print_plan(const char *run_dir, bool as_json, const struct model *old, const struct plan *plan)
+{
+	struct touched_list touched;
+	int code;
+
+	if (!touched_find(old, plan, &touched)) {
+		fprintf(stderr, "postern: plan: out of memory\n");
+		return EXIT_CODE_FAILED;
+	}
+	code = touched_count_sessions(run_dir, &touched);
+	if (code == EXIT_CODE_OK && as_json)
+		print_json(plan, &touched);
+	else if (code == EXIT_CODE_OK)
+		print_text(plan, &touched);
+	free(touched.entries);
+	return code;
+}
+
+int postern_plan(const char *run_dir, bool json, const char *file)
+{
+	struct problems problems = {0}, warnings = {0};
+	struct model *old = NULL, *new;
+	struct plan plan;
+	int code;
+
+	if (config_load(file, &new, &problems, &warnings) != STATUS_OK) {
+		problems_print(&problems);
+		problems_clear(&problems);
+		problems_clear(&warnings);
+		return EXIT_CODE_INVALID;
+	}
+	problems_clear(&warnings);
+	code = running_model(run_dir, &old);
+	if (code == EXIT_CODE_OK && !drain_overlay(run_dir, new))
+		code = EXIT_CODE_FAILED;
+	if (code == EXIT_CODE_OK) {
+		if (plan_make(old, new, &plan) == STATUS_OK) {
+			code = print_plan(run_dir, json, old, &plan);
+			plan_clear(&plan);
+		} else {
+			fprintf(stderr, "postern: plan: out of memory\n");
+			code = EXIT_CODE_FAILED;
+		}
+	}
+	if (old != NULL)
+		model_free(old);
+	model_free(new);
+	return code;
+}
