@@ -169,8 +169,7 @@ static void draw_workspace(struct fixture *fixture, unsigned number, char *text,
 	static const char *const extras[] = {
 		"", "", "", "", "    timers: { udp: 60s }\n", /* worth a warning */
 		"    limits: { sessions: 100, sessions_guaranteed: 50 }\n",
-		"    policy: { default: deny, rules: [ { action: allow, to: 198.51.100.0/24, protocol: tcp, ports: 443 "
-		"} ] }\n",
+		"    policy: { default: deny, rules: [ { action: allow, to: 198.51.100.0/24 } ] }\n",
 		"    number: 7\n",						/* twice, sooner or later */
 		"    mapping: { tcp: endpoint-independent }\n", "    hue: 1\n", /* no such key */
 	};
