@@ -672,6 +672,18 @@ enum status classifier_apply_workspaces(struct classifier *classifier, const str
 	return classifier_policy_apply(&classifier->policy, workspaces, workspace_count, problems);
 }
 
+/* Which are told by a map: the one that is pinned, or that of a program on an interface. */
+static enum status release_cgroups(struct nl_sock *netlink, const char *pin_dir, struct problems *problems)
+{
+	int donor_fds[DONOR_COUNT_MAX];
+	size_t donor_count = donors_open(netlink, donor_fds);
+	uint32_t map_id = classifier_pin_map_id(pin_dir, "worker_drops", donor_fds, donor_count);
+
+	for (size_t i = 0; i < donor_count; i++)
+		close(donor_fds[i]);
+	return map_id != 0 ? classifier_cgroup_detach_all(map_id, problems) : STATUS_OK;
+}
+
 enum status classifier_detach_all(const char *pin_dir, const char *vxlan_device, struct problems *problems)
 {
 	struct nl_sock *netlink;
@@ -681,7 +693,7 @@ enum status classifier_detach_all(const char *pin_dir, const char *vxlan_device,
 	status = netlink_open(&netlink, problems);
 	if (status != STATUS_OK)
 		return status;
-	status = classifier_cgroup_detach_all(problems);
+	status = release_cgroups(netlink, pin_dir, problems);
 	status = worst(status, release_interfaces(netlink, problems));
 	status = worst(status, classifier_link_remove(netlink, vxlan_device, problems));
 	nl_socket_free(netlink);

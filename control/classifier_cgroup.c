@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
+#include <fts.h>
 #include <linux/magic.h>
 #include <mntent.h>
 #include <net/if.h>
@@ -22,7 +22,7 @@
 #include "control/classifier.h"
 #include "control/classifier_state.h"
 
-enum { PROGRAM_COUNT_MAX = 64, ROOT_INODE = 1, LEVEL_MAX = 64, WALK_FD_MAX = 16 };
+enum { PROGRAM_COUNT_MAX = 64, ROOT_INODE = 1, LEVEL_MAX = 64, PROGRAM_MAP_COUNT_MAX = 64 };
 
 static const struct {
 	const char *name; /* of the program, at most 15 bytes */
@@ -188,59 +188,70 @@ static enum status cgroup_attach(const char *path, const int program_fds[CLASSIF
 	return status;
 }
 
-/* ftw() has no context; whoever is left is found by the caller's second look. */
-static int detach_one(const char *path, const struct stat *status, int what, struct FTW *place)
+/* Whether the program is that of the classifier which this map belongs to. */
+static bool program_uses(int fd, uint32_t map_id)
 {
-	int fd = what == FTW_D ? cgroup_open(path) : -1;
+	uint32_t map_ids[PROGRAM_MAP_COUNT_MAX];
+	struct bpf_prog_info info = {.map_ids = (uintptr_t)map_ids, .nr_map_ids = PROGRAM_MAP_COUNT_MAX};
+	uint32_t info_size_bytes = sizeof(info);
 
-	if (fd < 0)
-		return 0;
-	for (int kind = 0; kind < CLASSIFIER_CGROUP_PROGRAM_COUNT; kind++) {
-		uint32_t id;
-		int program_fd = attached_open(fd, kind, &id);
-
-		if (program_fd >= 0) {
-			(void)bpf_prog_detach2(program_fd, fd, programs[kind].hook);
-			close(program_fd);
-		}
-	}
-	close(fd);
-	return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &info_size_bytes) != 0)
+		return false;
+	for (uint32_t i = 0; i < info.nr_map_ids && i < PROGRAM_MAP_COUNT_MAX; i++)
+		if (map_ids[i] == map_id)
+			return true;
+	return false;
 }
 
-static int find_one(const char *path, const struct stat *status, int what, struct FTW *place)
+/* Whether every cgroup was left by the programs that are this classifier's. */
+static bool detach_from(const char *path, uint32_t map_id)
 {
-	int fd = what == FTW_D ? cgroup_open(path) : -1, found = 0;
+	int fd = cgroup_open(path);
+	bool whole = true, ours = false;
 
+	/* The one for sockets has no map, and goes with the others. */
 	for (int kind = 0; fd >= 0 && kind < CLASSIFIER_CGROUP_PROGRAM_COUNT; kind++) {
 		uint32_t id;
 		int program_fd = attached_open(fd, kind, &id);
 
-		if (program_fd >= 0) {
-			close(program_fd);
-			found = 1;
-		}
+		if (program_fd < 0)
+			continue;
+		ours = ours || program_uses(program_fd, map_id);
+		if (ours && bpf_prog_detach2(program_fd, fd, programs[kind].hook) != 0)
+			whole = false;
+		close(program_fd);
 	}
 	if (fd >= 0)
 		close(fd);
-	return found;
+	return whole;
 }
 
-enum status classifier_cgroup_detach_all(struct problems *problems)
+static bool detach_below(char *mount_point, uint32_t map_id)
+{
+	char *const roots[] = {mount_point, NULL};
+	FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, NULL);
+	bool whole = walk != NULL;
+	const FTSENT *entry;
+
+	while (walk != NULL && (entry = fts_read(walk)) != NULL)
+		if (entry->fts_info == FTS_D && !detach_from(entry->fts_path, map_id))
+			whole = false;
+	if (walk != NULL)
+		fts_close(walk);
+	return whole;
+}
+
+enum status classifier_cgroup_detach_all(uint32_t map_id, struct problems *problems)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "r");
 	enum status status = STATUS_OK;
 	const struct mntent *mount;
 
 	while (mounts && (mount = getmntent(mounts)) != NULL) {
-		if (strcmp(mount->mnt_type, "cgroup2") != 0)
+		if (strcmp(mount->mnt_type, "cgroup2") != 0 || detach_below(mount->mnt_dir, map_id))
 			continue;
-		(void)nftw(mount->mnt_dir, detach_one, WALK_FD_MAX, FTW_PHYS | FTW_MOUNT);
-		if (nftw(mount->mnt_dir, find_one, WALK_FD_MAX, FTW_PHYS | FTW_MOUNT) == 1) {
-			problems_add(
-				problems, "%s: a cgroup's classifier cannot be taken off; run as root", mount->mnt_dir);
-			status = STATUS_SYSTEM;
-		}
+		problems_add(problems, "%s: a cgroup's classifier cannot be taken off; run as root", mount->mnt_dir);
+		status = STATUS_SYSTEM;
 	}
 	if (mounts)
 		endmntent(mounts);

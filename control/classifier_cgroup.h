@@ -33,7 +33,10 @@ uint64_t classifier_cgroup_id(const char *path);
 void classifier_cgroup_claim(struct classifier *classifier, const struct classifier_cgroups *cgroups,
 	struct worker_config *config, struct problems *problems);
 
-/* Takes programs of ours off all cgroups that this process can see. */
-enum status classifier_cgroup_detach_all(struct problems *problems);
+/*
+ * Takes the programs of one classifier off all cgroups that this process can see: those that use the map `worker_drops`
+ * with this id. Another one's, of another network namespace, are left.
+ */
+enum status classifier_cgroup_detach_all(uint32_t map_id, struct problems *problems);
 
 #endif

@@ -131,17 +131,39 @@ static int map_of_program(int program_fd, const char *name)
 	return -1;
 }
 
+/* Pinned, or a donor's; -1: nowhere. */
+static int map_open(const char *dir, const char *name, const int *donor_fds, size_t donor_count)
+{
+	char path[PATH_MAX];
+	int fd = pin_path(path, dir, name) ? bpf_obj_get(path) : -1;
+
+	for (size_t i = 0; i < donor_count && fd < 0; i++)
+		fd = map_of_program(donor_fds[i], name);
+	return fd;
+}
+
+uint32_t classifier_pin_map_id(const char *dir, const char *name, const int *donor_fds, size_t donor_count)
+{
+	struct bpf_map_info info = {0};
+	uint32_t info_size_bytes = sizeof(info);
+	int fd = map_open(dir, name, donor_fds, donor_count);
+
+	if (fd < 0)
+		return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &info_size_bytes) != 0)
+		info.id = 0;
+	close(fd);
+	return info.id;
+}
+
 void classifier_pin_adopt(const char *dir, struct bpf_object *object, const int *donor_fds, size_t donor_count)
 {
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, object)
 	{
-		char path[PATH_MAX];
-		int fd = pin_path(path, dir, bpf_map__name(map)) ? bpf_obj_get(path) : -1;
+		int fd = map_open(dir, bpf_map__name(map), donor_fds, donor_count);
 
-		for (size_t i = 0; i < donor_count && fd < 0; i++)
-			fd = map_of_program(donor_fds[i], bpf_map__name(map));
 		if (fd < 0)
 			continue;
 		/* Without success the map stays as declared: new and empty, which drops everything. */

@@ -7,6 +7,7 @@
 #define POSTERN_CONTROL_CLASSIFIER_PIN_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <bpf/libbpf.h>
 
@@ -21,6 +22,9 @@ enum status classifier_pin_prepare(const char *dir, struct problems *problems);
  * programs still run); what is found nowhere, or has another shape, is created anew and empty.
  */
 void classifier_pin_adopt(const char *dir, struct bpf_object *object, const int *donor_fds, size_t donor_count);
+
+/* Of the map of this name, found likewise; 0: it is nowhere. */
+uint32_t classifier_pin_map_id(const char *dir, const char *name, const int *donor_fds, size_t donor_count);
 
 /* After the load: pins every map and program under its name, in place of what has another identity. */
 enum status classifier_pin_all(const char *dir, struct bpf_object *object, struct problems *problems);

@@ -351,6 +351,15 @@ def captures_agree(scene):
     expect(scene.guard_violations() == 0, "the guard had to step in")
 
 
+def another_host_detached(scene):
+    """Of another namespace on this machine: it sees our cgroups, and they are none of its."""
+    elsewhere = scene.lab.run_dir("elsewhere")
+    tool = scene.postern.program("tools/postern")
+    scene.lab.inet.run([tool, "--run-dir", elsewhere, "worker", "detach", "--all"])
+    answer = scene.actors["globex"].ask("connect", 8080)
+    expect("error" in answer, f"nothing is on the cgroup any more: {answer}")
+
+
 def detached(scene):
     scene.postern.host_daemon.stop()
     code, out, err = scene.postern.cli("host", "worker", "detach", "--all")
@@ -408,6 +417,7 @@ def cgroups(scene):
         point("every packet on the uplink and outside was its own workspace's", captures_agree, scene)
         point("no socket gets anything out in another way", other_ways_out, scene)
         point("a download by TCP comes whole", large_transfer, scene)
+        point("what another host of this machine takes off is not ours", another_host_detached, scene)
         point("`postern worker detach --all` leaves the cgroups alone", detached, scene)
     finally:
         for actor in scene.actors.values():
