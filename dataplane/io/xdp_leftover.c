@@ -6,13 +6,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-enum { BOOT_ID_LENGTH = 36, LINE_SIZE_BYTES = 64, NOTES_SIZE_MAX_BYTES = 4096 };
+enum { BOOT_ID_LENGTH = 36, LINE_SIZE_BYTES = 64, NOTES_SIZE_MIN_BYTES = 4096 };
 
 uint32_t xdp_program_id(uint32_t if_index)
 {
@@ -35,43 +36,72 @@ static bool note_line(uint32_t program_id, char ret_line[LINE_SIZE_BYTES])
 	return true;
 }
 
+/*
+ * The notes: lines, and zeros behind them up to the end. Mapped, since a run directory on a hugetlbfs has no write().
+ * NULL, with errno: they can not be opened.
+ */
+static char *notes_map(const char *path, size_t *ret_size_bytes)
+{
+	const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	struct statfs about;
+	char *notes = MAP_FAILED;
+	int error;
+
+	if (fd < 0)
+		return NULL;
+	if (fstatfs(fd, &about) == 0 && about.f_bsize >= NOTES_SIZE_MIN_BYTES && ftruncate(fd, about.f_bsize) == 0 &&
+		(errno = posix_fallocate(fd, 0, about.f_bsize)) == 0) /* a full disk shows here, not as SIGBUS */
+		notes = mmap(NULL, (size_t)about.f_bsize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	error = errno;
+	close(fd);
+	errno = error;
+	if (notes == MAP_FAILED)
+		return NULL;
+	*ret_size_bytes = (size_t)about.f_bsize;
+	notes[*ret_size_bytes - 1] = '\0';
+	return notes;
+}
+
 static bool is_noted(const char *run_dir, uint32_t program_id)
 {
-	char path[PATH_MAX], wanted[LINE_SIZE_BYTES], line[LINE_SIZE_BYTES];
-	bool found = false;
-	FILE *notes;
+	char path[PATH_MAX], wanted[LINE_SIZE_BYTES];
+	size_t size_bytes;
+	char *notes;
+	bool found;
 
 	snprintf(path, sizeof(path), "%s/" XDP_NOTES_NAME, run_dir);
 	if (!note_line(program_id, wanted))
 		return false;
-	notes = fopen(path, "re");
-	while (notes != NULL && !found && fgets(line, sizeof(line), notes) != NULL)
-		found = strcmp(line, wanted) == 0;
+	notes = notes_map(path, &size_bytes);
+	found = notes != NULL && strstr(notes, wanted) != NULL;
 	if (notes != NULL)
-		fclose(notes);
+		munmap(notes, size_bytes);
 	return found;
 }
 
 bool xdp_leftover_note(const char *run_dir, uint32_t program_id, char ret_text[NAT_TEXT_SIZE_BYTES])
 {
 	char path[PATH_MAX], line[LINE_SIZE_BYTES];
-	struct stat about;
-	ssize_t written = -1;
-	int fd;
+	size_t size_bytes, used;
+	char *notes;
 
 	if (!note_line(program_id, line))
 		return true;
 	snprintf(path, sizeof(path), "%s/" XDP_NOTES_NAME, run_dir);
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+	notes = notes_map(path, &size_bytes);
+	if (notes == NULL) {
+		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "%.100s can not be written: %s", path, strerror(errno));
+		return false;
+	}
+	used = strlen(notes);
 	/* What is so long ago has been taken off, or forgotten with its interface. */
-	if (fd >= 0 && (fstat(fd, &about) != 0 || about.st_size < NOTES_SIZE_MAX_BYTES || ftruncate(fd, 0) == 0))
-		written = write(fd, line, strlen(line));
-	if (fd >= 0)
-		close(fd);
-	if (written == (ssize_t)strlen(line))
-		return true;
-	snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "%.100s can not be written: %s", path, strerror(errno));
-	return false;
+	if (used + strlen(line) >= NOTES_SIZE_MIN_BYTES) {
+		memset(notes, 0, size_bytes);
+		used = 0;
+	}
+	memcpy(notes + used, line, strlen(line));
+	munmap(notes, size_bytes);
+	return true;
 }
 
 bool xdp_leftover_remove(
