@@ -79,7 +79,10 @@ static const uint8_t *header_seen(const struct oracle *oracle, const struct judg
 static void choose_id(struct oracle *oracle, struct judgement *of)
 {
 	const uint8_t *header = header_seen(oracle, of);
-	if ((of->wire.df && !of->wire.fragment) || header == NULL)
+	if (of->wire.df && !of->wire.fragment)
+		return;
+	of->id_hidden = header == NULL;
+	if (of->id_hidden)
 		return;
 	const uint16_t id = wire_get16(header + 4);
 	if (id == oracle->last_id && of->bad_choice == NULL)
@@ -350,6 +353,7 @@ void depart(struct oracle *oracle, struct judgement *of, uint64_t handle, bool o
 	again->seen = of->seen;
 	again->outputs = of->outputs;
 	again->output_count = of->output_count;
+	again->id_hidden = of->id_hidden;
 	journey(oracle, again, frame, wire_plain(frame, mac, mac, of->packet, of->packet_bytes));
 	of->output_count = again->output_count;
 	if (of->bad_choice == NULL)

@@ -62,6 +62,7 @@ static struct parts *datagram_of(struct oracle *oracle, const struct judgement *
 		.vni = outbound ? wire->vni : 0,
 		.id = wire_get16(wire->ip + 4),
 		.protocol = wire->protocol,
+		.id_hidden = of->id_hidden,
 		.workspace = of->workspace,
 		.payer = of->workspace,
 		.worker_pays = outbound && of->of->limits.worker_fragments_held != 0,
@@ -260,16 +261,22 @@ const char *oracle_given_back(struct oracle *oracle, const struct oracle_seen *s
 const char *oracle_datagram_ended(
 	struct oracle *oracle, uint32_t source, uint32_t destination, uint32_t vni, uint16_t id, uint8_t protocol)
 {
+	struct parts *ended = NULL;
 	EACH_DATAGRAM (oracle, it) {
-		if (it->source != source || it->destination != destination || it->vni != vni || it->id != id ||
-			it->protocol != protocol)
+		if (it->source != source || it->destination != destination || it->vni != vni ||
+			it->protocol != protocol || (it->id != id && !it->id_hidden))
 			continue;
-		it->is = UNUSED;
-		if (it->held_count != 0)
-			return "a datagram ended and kept its fragments";
-		return it->end_ns > oracle->now_ns + TICK_NS ? "a datagram ended before its time" : NULL;
+		if (ended == NULL || !it->id_hidden || it->end_ns < ended->end_ns)
+			ended = it;
+		if (!it->id_hidden)
+			break;
 	}
-	return "a datagram ended that should not have been there";
+	if (ended == NULL)
+		return "a datagram ended that should not have been there";
+	ended->is = UNUSED;
+	if (ended->held_count != 0)
+		return "a datagram ended and kept its fragments";
+	return ended->end_ns > oracle->now_ns + TICK_NS ? "a datagram ended before its time" : NULL;
 }
 
 uint32_t oracle_datagram_count(const struct oracle *oracle)

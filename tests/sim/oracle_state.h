@@ -74,6 +74,7 @@ struct parts { /* a fragmented datagram */
 	enum datagram_is is;
 	uint32_t source, destination, vni; /* vni 0: from outside */
 	uint16_t id, new_id;
+	bool id_hidden; /* the core has given it another one, which nothing that came out has shown */
 	uint8_t protocol;
 	uint64_t workspace, session; /* serials; workspace 0: nobody knows yet, a shared address has it */
 	uint64_t payer;		     /* whose budget what waits is of; 0: the shared pool's */
@@ -146,6 +147,7 @@ struct judgement {
 	struct parts *datagram;
 	uint32_t mtu_bytes; /* of the way out */
 	bool hold;
+	bool id_hidden; /* the core has renumbered it, and nothing that came out says how */
 	const char *bad_choice;
 	uint8_t packet[PACKET_MAX]; /* the IPv4 packet to send */
 	uint32_t packet_bytes;
