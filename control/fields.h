@@ -2,9 +2,10 @@
 /*
  * The field table: every key of the configuration, once: its type, range, default, place in the model and sentence.
  *
- * The table (control/fields_table.c) drives the parser (control/model_parse.c), the printer (control/model_print.c),
- * the comparison (control/plan.c) docs/configuration.md (control/fields_docs.c) and the manual page (control/fields_man.c): to add a key, add it there. Rules
- * across fields are in control/model_check.c. Read-only; any thread.
+ * The table drives the parser (control/model_parse.c), the printer (control/model_print.c), the comparison
+ * (control/plan.c), docs/configuration.md (control/fields_docs.c) and the manual page (control/fields_man.c): to add a
+ * key, add it to the file of its section, which control/fields_table.h names. Rules across fields are in
+ * control/model_check.c. Read-only; any thread.
  */
 #ifndef POSTERN_CONTROL_FIELDS_H
 #define POSTERN_CONTROL_FIELDS_H
@@ -79,9 +80,6 @@ struct field_section {
 	uint32_t record_size_bytes; /* of a list element */
 	uint32_t source_offset;	    /* of a struct model_source; FIELD_NOWHERE: none */
 };
-
-/* Of control/fields_api.c, a part of the file's table. */
-extern const struct field_section fields_api;
 
 /* The whole file; its record is struct model. */
 extern const struct field_section fields_file;

@@ -17,8 +17,8 @@
  *     3. steering of the ports comes last (control/steer.h); removals go the other way round
  *
  * An error at any station ends the journey: nothing is applied, the last good configuration stays in force.
- * model_print() turns a model back into a file. To add a key: control/fields_table.c, and control/model.h for its
- * place.
+ * model_print() turns a model back into a file. To add a key: the file of its section, which control/fields_table.h
+ * names, and control/model.h for its place.
  *
  * What is the same object, here as in the dataplane (contract/policy.h): a workspace by its id; a VPC by workspace, id
  * and VNI; an egress IP by workspace and address; a worker by its VPC and address. Anything else is one removed and one
