@@ -9,7 +9,7 @@
 
 #include "control/api_problem.h"
 #include "control/api_wait.h"
-#include "control/daemon.h"
+#include "control/daemon_config.h"
 #include "control/model_json.h"
 #include "control/state.h"
 

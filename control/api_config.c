@@ -6,7 +6,7 @@
 
 #include "control/api.h"
 #include "control/api_request.h"
-#include "control/daemon.h"
+#include "control/daemon_config.h"
 
 static void serve_config(struct daemon *daemon, struct api_request *request)
 {

@@ -9,7 +9,7 @@
 #include "control/api_request.h"
 #include "control/api_status.h"
 #include "control/api_wait.h"
-#include "control/daemon.h"
+#include "control/daemon_config.h"
 #include "control/registration_rules.h"
 #include "control/registrations.h"
 #include "control/scalar.h"

@@ -2,7 +2,7 @@
 /*
  * The control daemon: everything posternd knows and holds, in one struct that main() owns. One thread, one event loop.
  *
- *   file → control/daemon.c (load, plan, adopt) → control/apply.c (policy → ACK → classifier → steering)
+ *   file → control/daemon_config.c (load, plan, adopt) → control/apply.c (policy → ACK → classifier → steering)
  *   kernel → control/rib.c → control/apply.c (adjacency)
  *   control/health.c says how it goes; control/metrics.c and control/api.c tell others.
  *
@@ -195,31 +195,6 @@ enum status daemon_run(struct daemon *daemon);
 
 /* Leaves the dataplane, the BPF programs and their pins as they are (P4). */
 void daemon_close(struct daemon *daemon);
-
-/*
- * Main files that are on trial: control/staged.h. Reads the file again without its guard; and what a file would be as the
- * main one, without any effect.
- */
-bool daemon_reload_forced(struct daemon *daemon);
-enum status daemon_try_file(
-	struct daemon *daemon, const char *path, struct revision **ret_revision, struct problems *problems);
-
-/* Reads the file again; true when it is valid. What is wrong is in `config.errors`. */
-bool daemon_reload(struct daemon *daemon);
-
-/*
- * A change of one fragment of the API (`text` NULL: it goes), in two steps. First what the configuration would be: a
- * revision that commit or revision_release() takes, or all that is wrong with it. Nothing has happened yet. `id`: the
- * workspace that is changed, which alone the guard on changes that remove much lets go.
- */
-enum status daemon_try_change(struct daemon *daemon, const char *id, const char *name, const char *text,
-	struct revision **ret_revision, struct problems *problems);
-/* Then it is stored and desired; or nothing has happened. Takes the reference in any case. */
-enum status daemon_commit_change(struct daemon *daemon, const char *name, const char *text, struct revision *revision,
-	struct problems *problems);
-
-/* The registrations are others: compiles and sends them. False: it can not be done now; `ret_why`. */
-bool daemon_registrations_changed(struct daemon *daemon, struct problems *ret_why);
 
 /* The gateway section that counts now: NULL when this machine is none. */
 const struct model_gateway *daemon_gateway(const struct daemon *daemon);

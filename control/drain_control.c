@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "control/audit.h"
-#include "control/daemon.h"
+#include "control/daemon_config.h"
 #include "control/drain_file.h"
 #include "control/scalar.h"
 #include "control/state.h"

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "control/apply_host.h"
-#include "control/daemon.h"
+#include "control/daemon_config.h"
 
 enum { CHECK_TICKS = 30, LOOK_DUTY_FACTOR = 10, LOOK_DELAY_MIN_MS = 10, LOOK_DELAY_MAX_MS = 5000 };
 

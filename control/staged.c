@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "control/audit.h"
-#include "control/daemon.h"
+#include "control/daemon_config.h"
 #include "control/model_match.h"
 #include "control/state.h"
 
