@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "control/index.h"
 #include "control/model.h"
 #include "control/plan.h"
 #include "control/status.h"
@@ -60,38 +61,50 @@ struct touched {
 struct touched_list {
 	struct touched *entries;
 	size_t count;
+	struct hash_index by_id; /* index in entries */
 };
 
-static const struct model_workspace *workspace_of(const struct model *model, const char *id)
+static bool ids_add(const struct model *model, struct hash_index *ids)
 {
-	for (size_t i = 0; model != NULL && i < model->workspace_count; i++) {
-		if (strcmp(model->workspaces[i].id, id) == 0)
-			return &model->workspaces[i];
+	size_t count = model != NULL ? model->workspace_count : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const char *id = model->workspaces[i].id;
+
+		if (index_add(ids, id, strlen(id), i, NULL) == INDEX_NO_MEMORY)
+			return false;
 	}
-	return NULL;
+	return true;
 }
 
-/* The changes of a workspace stand together, but for its additions, which come last. */
-static bool touched_has(const struct touched_list *list, const char *workspace)
+static void touched_clear(struct touched_list *list)
 {
-	for (size_t i = list->count; i-- > 0;) {
-		if (strcmp(list->entries[i].workspace, workspace) == 0)
-			return true;
-	}
-	return false;
+	free(list->entries);
+	index_clear(&list->by_id);
 }
 
+/* False: no memory. */
 static bool touched_find(const struct model *old, const struct plan *plan, struct touched_list *ret_list)
 {
 	struct touched_list list = {.entries = calloc(plan->count + 1, sizeof(*list.entries))};
+	struct hash_index old_ids = {0};
+	bool done = list.entries != NULL && ids_add(old, &old_ids);
+	uint64_t unused;
 
-	if (list.entries == NULL)
-		return false;
-	for (size_t i = 0; i < plan->count; i++) {
+	for (size_t i = 0; done && i < plan->count; i++) {
 		const char *workspace = plan->changes[i].workspace;
+		enum index_outcome outcome = INDEX_EXISTS;
 
-		if (workspace[0] != '\0' && !touched_has(&list, workspace) && workspace_of(old, workspace) != NULL)
+		if (index_find(&old_ids, workspace, strlen(workspace), &unused))
+			outcome = index_add(&list.by_id, workspace, strlen(workspace), list.count, NULL);
+		if (outcome == INDEX_ADDED)
 			list.entries[list.count++] = (struct touched){.workspace = workspace};
+		done = outcome != INDEX_NO_MEMORY;
+	}
+	index_clear(&old_ids);
+	if (!done) {
+		touched_clear(&list);
+		return false;
 	}
 	*ret_list = list;
 	return true;
@@ -118,15 +131,12 @@ static int touched_count_sessions(const char *run_dir, struct touched_list *list
 	json_array_foreach(json_object_get(json, "workspaces"), at, row)
 	{
 		const char *id = json_string_value(json_object_get(row, "id"));
+		uint64_t index;
 
-		for (size_t i = 0; id != NULL && i < list->count; i++) {
-			struct touched *touched = &list->entries[i];
-
-			if (strcmp(touched->workspace, id) != 0)
-				continue;
-			touched->known = json_is_true(json_object_get(row, "on_gateway"));
-			touched->sessions = json_integer_value(json_object_get(row, "sessions_active"));
-		}
+		if (id == NULL || !index_find(&list->by_id, id, strlen(id), &index))
+			continue;
+		list->entries[index].known = json_is_true(json_object_get(row, "on_gateway"));
+		list->entries[index].sessions = json_integer_value(json_object_get(row, "sessions_active"));
 	}
 	json_decref(json);
 	free(answer.body);
@@ -193,7 +203,7 @@ static int print_plan(const char *run_dir, bool as_json, const struct model *old
 		print_json(plan, &touched);
 	else if (code == EXIT_CODE_OK)
 		print_text(plan, &touched);
-	free(touched.entries);
+	touched_clear(&touched);
 	return code;
 }
 
