@@ -5,46 +5,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "control/index.h"
 #include "control/model.h"
 #include "control/plan.h"
 #include "control/status.h"
-#include "control/yaml_tree.h"
 #include "tools/postern_client.h"
 #include "tools/postern_drain.h"
 
 /* What posternd wants now; NULL in `ret_model`: it wants nothing yet. */
 static int running_model(const char *run_dir, struct model **ret_model)
 {
-	/* Printed with all defaults it may be larger than its files. */
-	const struct config_api whole = {.file_size_max_bytes = YAML_TOTAL_SIZE_MAX_BYTES};
 	struct problems problems = {0}, warnings = {0};
 	struct client_answer answer;
-	char path[64];
-	int code = EXIT_CODE_OK, fd;
+	int code = EXIT_CODE_OK;
 
 	if (!client_ask(run_dir, "GET", "/v1/config", &answer))
 		return EXIT_CODE_UNREACHABLE;
 	*ret_model = NULL;
-	if (answer.code == 404) {
-		free(answer.body);
-		return EXIT_CODE_OK;
-	}
-	fd = memfd_create("postern-plan", MFD_CLOEXEC);
-	if (answer.code != 200 || fd < 0 || write(fd, answer.body, answer.body_bytes) != (ssize_t)answer.body_bytes) {
-		code = client_failed(&answer);
-	} else {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		if (config_load_all(path, &whole, ret_model, NULL, &problems, &warnings) != STATUS_OK) {
+	if (answer.code == 200) {
+		if (config_parse("posternd's configuration", answer.body, answer.body_bytes, ret_model, &problems,
+			    &warnings) != STATUS_OK) {
 			problems_print(&problems);
 			code = EXIT_CODE_FAILED;
 		}
+	} else if (answer.code != 404) {
+		code = client_failed(&answer);
 	}
-	if (fd >= 0)
-		close(fd);
 	free(answer.body);
 	problems_clear(&problems);
 	problems_clear(&warnings);
