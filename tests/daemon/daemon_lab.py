@@ -105,8 +105,10 @@ class Lab:
         self.processes.append(process)
         return process
 
-    def daemon(self):
-        process = self.start(POSTERND, "--run-dir", self.run_dir, "--config", self.config, "--log-level", "debug")
+    def daemon(self, *prefix):
+        """posternd, once it answers; `prefix` is a command that becomes it."""
+        process = self.start(*prefix, POSTERND, "--run-dir", self.run_dir, "--config", self.config, "--log-level",
+                             "debug")
         wait_for("posternd to answer", lambda: self.cli("status").returncode in (0, 5) or not process.running())
         assert process.running(), process.text()
         return process
