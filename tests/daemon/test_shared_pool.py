@@ -7,35 +7,22 @@ usage: test_shared_pool.py POSTERND POSTERN [POSTERN-DATAPLANE STEER-OBJECT]    
 import signal
 import sys
 
-from daemon_lab import PORT, run_tests, wait_for
+from daemon_lab import GOOD, run_tests, wait_for
 
-# Two workspaces, the second on the shared pool; to be filled with the port and acme's egress.
-SHARED = """\
-version: 1
-gateway:
-  inside:  { interface: inside0, encapsulation: vxlan, trusted_vteps: [10.100.0.0/24] }
-  outside: { interface: outside0 }
-metrics: { listen: 127.0.0.1:%d }
-shared_pool: { ips: [203.0.113.200], linger: 2s }
-workspaces:
-  - id: acme
-    vpcs:   [ { id: main, vni: 7001, cidrs: [10.0.0.0/16] } ]
-    egress: %s
-  - id: globex
-    vpcs:   [ { id: main, vni: 7002, cidrs: [10.0.0.0/16] } ]
-    egress: shared
-"""
+# The second workspace is on the shared pool; to be filled with the egress of the first.
+SHARED = GOOD.replace("workspaces:", "shared_pool: { ips: [203.0.113.200], linger: 2s }\nworkspaces:").replace(
+    "{ ips: [203.0.113.10, 203.0.113.11] }", "%s").replace("{ ips: [203.0.113.20] }", "shared")
 
 
 def workspaces_keep_their_shared_ports_over_reloads_and_restarts(lab):
     both = {"acme": "203.0.113.200:1024-5119 active", "globex": "203.0.113.200:5120-9215 active"}
-    lab.write(SHARED % (PORT, "shared"))
+    lab.write(SHARED % "shared")
     daemon = lab.daemon()
     assert lab.shared_ports() == both, lab.shared_ports()
     assert "203.0.113.200:5120-9215" in lab.cli("workspaces").stdout
     assert "shared pool: workspace globex gets 203.0.113.200 ports 5120-9215" in daemon.text()
     # By the order of the file alone, initech would come before them.
-    head, tail = (SHARED % (PORT, "shared")).split("  - id: acme")
+    head, tail = (SHARED % "shared").split("  - id: acme")
     initech = "  - { id: initech, vpcs: [ { id: main, vni: 7003, cidrs: [10.0.0.0/16] } ], egress: shared }\n"
     lab.write(head + initech + "  - id: acme" + tail)
     all_three = dict(both, initech="203.0.113.200:9216-13311 active")
@@ -47,7 +34,7 @@ def workspaces_keep_their_shared_ports_over_reloads_and_restarts(lab):
 
 
 def a_lost_table_of_the_shared_pool_is_told_and_made_anew(lab):
-    lab.write(SHARED % (PORT, "shared"))
+    lab.write(SHARED % "shared")
     lab.daemon().stop()
     with open(lab.run_dir + "/state/shared-pool.json", "r+b") as stream:
         stream.truncate(50)
@@ -59,19 +46,19 @@ def a_lost_table_of_the_shared_pool_is_told_and_made_anew(lab):
 
 
 def a_full_shared_pool_is_an_error_and_changes_nothing(lab):
-    lab.write(SHARED % (PORT, "shared"))
+    lab.write(SHARED % "shared")
     lab.daemon()
     before = lab.shared_ports()
-    lab.write((SHARED % (PORT, "shared")).replace("linger: 2s", "ports_per_workspace: 64512"))
+    lab.write((SHARED % "shared").replace("linger: 2s", "ports_per_workspace: 64512"))
     wait_for("the file to be refused", lambda: not lab.status()["config"]["valid"])
     assert "room for 1" in lab.cli("reload").stderr, lab.cli("reload")
     assert lab.shared_ports() == before
 
 
 def who_leaves_the_shared_pool_drains_and_goes_without_a_reload(lab):
-    lab.write(SHARED % (PORT, "shared"))
+    lab.write(SHARED % "shared")
     daemon = lab.daemon()
-    lab.write(SHARED % (PORT, "{ ips: [203.0.113.10] }"))
+    lab.write(SHARED % "{ ips: [203.0.113.10] }")
     wait_for("acme's ports to drain", lambda: lab.shared_ports()["acme"] == "203.0.113.200:1024-5119 draining")
     # Over a restart too.
     daemon.stop(signal.SIGKILL)
@@ -87,11 +74,11 @@ def who_leaves_the_shared_pool_drains_and_goes_without_a_reload(lab):
 
 
 def the_dataplane_takes_shared_and_draining_ports(lab):
-    lab.write(SHARED % (PORT, "shared"))
+    lab.write(SHARED % "shared")
     lab.daemon()
     lab.dataplane()
     generation = wait_for("the policy to be in force", lab.in_force, 30)["policy"]["acknowledged_generation"]
-    lab.write(SHARED % (PORT, "{ ips: [203.0.113.10], draining: [203.0.113.11] }"))
+    lab.write(SHARED % "{ ips: [203.0.113.10], draining: [203.0.113.11] }")
     wait_for("acme's ports to drain", lambda: lab.shared_ports()["acme"].endswith("draining"))
     for swap in (1, 2):
         wait_for("swap %d" % swap,
