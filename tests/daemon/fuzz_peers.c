@@ -22,10 +22,11 @@
 #include "control/rib_route.h"
 #include "control/shared_pool_file.h"
 #include "dataplane/ipc/server.h"
+#include "tests/daemon/fd_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
 
-enum { INPUT_MAX_BYTES = 4096, FD_COUNT = 3 };
+enum { INPUT_MAX_BYTES = 4096 };
 
 static void require(bool condition)
 {
@@ -69,27 +70,6 @@ static void fuzz_netlink(const uint8_t *data, size_t size_bytes)
 
 /* ---- the other process ---- */
 
-static void send_message(int fd, const uint8_t *data, size_t size_bytes, size_t fd_count)
-{
-	char control[CMSG_SPACE(FD_COUNT * sizeof(int))] __attribute__((aligned(8))) = {0};
-	struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size_bytes};
-	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-
-	if (fd_count > 0) {
-		struct cmsghdr *rights;
-
-		header.msg_control = control;
-		header.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		rights = CMSG_FIRSTHDR(&header);
-		rights->cmsg_level = SOL_SOCKET;
-		rights->cmsg_type = SCM_RIGHTS;
-		rights->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		for (size_t i = 0; i < fd_count; i++)
-			memcpy(CMSG_DATA(rights) + i * sizeof(int), &fd, sizeof(int));
-	}
-	require(sendmsg(fd, &header, MSG_NOSIGNAL) == (ssize_t)size_bytes);
-}
-
 static int lowest_free_fd(void)
 {
 	int fd = dup(0);
@@ -116,7 +96,7 @@ static void fuzz_rpc(uint8_t choice, const uint8_t *data, size_t size_bytes)
 		size_bytes = sizeof(message);
 	}
 	require(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
-	send_message(pair[0], sent, size_bytes, choice >> 2 & 3);
+	require(fd_message_send(pair[0], sent, size_bytes, pair[0], choice >> 2 & 3));
 	if (choice & 2) {
 		struct server server = {.lock_fd = -1, .listen_fd = -1, .client_fd = pair[1]};
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "control/dataplane_client.h"
+#include "tests/daemon/fd_message.h"
 
 enum { DEADLINE_MS = 5000 };
 
@@ -153,23 +154,7 @@ static void peer_accept(struct fixture *fixture)
 
 static void peer_send(struct fixture *fixture, const struct rpc_message *message, bool with_fds)
 {
-	char control[CMSG_SPACE(2 * sizeof(int))] __attribute__((aligned(8))) = {0};
-	struct iovec part = {.iov_base = (void *)message, .iov_len = sizeof(*message)};
-	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-	int fds[2] = {fixture->listener, fixture->listener};
-
-	if (with_fds) {
-		struct cmsghdr *rights;
-
-		header.msg_control = control;
-		header.msg_controllen = sizeof(control);
-		rights = CMSG_FIRSTHDR(&header);
-		rights->cmsg_level = SOL_SOCKET;
-		rights->cmsg_type = SCM_RIGHTS;
-		rights->cmsg_len = CMSG_LEN(sizeof(fds));
-		memcpy(CMSG_DATA(rights), fds, sizeof(fds));
-	}
-	assert_int_equal(sendmsg(fixture->peer, &header, MSG_NOSIGNAL), sizeof(*message));
+	assert_true(fd_message_send(fixture->peer, message, sizeof(*message), fixture->listener, with_fds ? 2 : 0));
 }
 
 static struct rpc_message message_of(uint32_t type)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "control/dataplane_client.h"
+#include "tests/daemon/fd_message.h"
 
 struct pair {
 	int ours, peer;
@@ -62,23 +63,7 @@ static struct rpc_message message_of(uint32_t type)
 
 static void peer_send(const struct pair *pair, const void *bytes, size_t length_bytes, size_t fd_count)
 {
-	char control[CMSG_SPACE(64 * sizeof(int))] __attribute__((aligned(8))) = {0};
-	struct iovec part = {.iov_base = (void *)bytes, .iov_len = length_bytes};
-	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-
-	if (fd_count > 0) {
-		struct cmsghdr *rights;
-
-		header.msg_control = control;
-		header.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		rights = CMSG_FIRSTHDR(&header);
-		rights->cmsg_level = SOL_SOCKET;
-		rights->cmsg_type = SCM_RIGHTS;
-		rights->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		for (size_t i = 0; i < fd_count; i++)
-			memcpy(CMSG_DATA(rights) + i * sizeof(int), &pair->ours, sizeof(int));
-	}
-	assert_int_equal(sendmsg(pair->peer, &header, 0), length_bytes);
+	assert_true(fd_message_send(pair->peer, bytes, length_bytes, pair->ours, fd_count));
 }
 
 static void hello_brings_two_descriptors(void **state)
