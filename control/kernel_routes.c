@@ -69,26 +69,34 @@ static void take_attribute(const struct rtattr *attribute, struct kernel_route *
 	}
 }
 
+/* The message is long enough for its head. */
+static void route_read(const struct nlmsghdr *header, struct kernel_route *ret_route)
+{
+	const struct rtmsg *message = NLMSG_DATA(header);
+	int left_bytes = (int)(header->nlmsg_len - NLMSG_LENGTH(sizeof(*message)));
+
+	*ret_route = (struct kernel_route){
+		.table = message->rtm_table,
+		.prefix_length_bits = message->rtm_dst_len,
+		.type = message->rtm_type,
+		.protocol = message->rtm_protocol,
+	};
+	for (const struct rtattr *at = RTM_RTA(message); RTA_OK(at, left_bytes); at = RTA_NEXT(at, left_bytes))
+		take_attribute(at, ret_route);
+}
+
 bool kernel_route_parse(
 	const struct nlmsghdr *header, const struct kernel_route_filter *filter, struct kernel_route *ret_route)
 {
 	const struct rtmsg *message = NLMSG_DATA(header);
-	struct kernel_route route = {0};
-	const struct rtattr *attribute;
-	int left_bytes;
+	struct kernel_route route;
 
 	if (header->nlmsg_type != RTM_NEWROUTE || header->nlmsg_len < NLMSG_LENGTH(sizeof(*message)) ||
 		message->rtm_family != AF_INET ||
 		(filter->protocol != 0 && message->rtm_protocol != filter->protocol) || message->rtm_dst_len > 32 ||
 		(message->rtm_flags & RTM_F_CLONED))
 		return false;
-	route.table = message->rtm_table;
-	route.prefix_length_bits = message->rtm_dst_len;
-	route.type = message->rtm_type;
-	route.protocol = message->rtm_protocol;
-	left_bytes = (int)(header->nlmsg_len - NLMSG_LENGTH(sizeof(*message)));
-	for (attribute = RTM_RTA(message); RTA_OK(attribute, left_bytes); attribute = RTA_NEXT(attribute, left_bytes))
-		take_attribute(attribute, &route);
+	route_read(header, &route);
 	if (filter->table != 0 && route.table != filter->table)
 		return false;
 	*ret_route = route;
@@ -98,16 +106,11 @@ bool kernel_route_parse(
 uint32_t kernel_route_table(const struct nlmsghdr *header)
 {
 	const struct rtmsg *message = NLMSG_DATA(header);
-	const struct rtattr *attribute;
-	struct kernel_route route = {0};
-	int left_bytes;
+	struct kernel_route route;
 
 	if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*message)) || message->rtm_family != AF_INET)
 		return 0;
-	route.table = message->rtm_table;
-	left_bytes = (int)(header->nlmsg_len - NLMSG_LENGTH(sizeof(*message)));
-	for (attribute = RTM_RTA(message); RTA_OK(attribute, left_bytes); attribute = RTA_NEXT(attribute, left_bytes))
-		take_attribute(attribute, &route);
+	route_read(header, &route);
 	return route.table;
 }
 
