@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading what the classifier's programs have counted: the second half of control/classifier.h. */
 #include <errno.h>
-#include <net/if.h>
 #include <stdlib.h>
 
 #include <bpf/bpf.h>
@@ -12,26 +11,22 @@
 
 static_assert(sizeof(struct classifier_counters) == WORKER_DROP_COUNT * sizeof(__u64), "value of workspace_drops");
 
+static const struct {
+	const char *label, *text;
+} drops[WORKER_DROP_COUNT] = {
+#define DROP(name, label, text) {label, text},
+	WORKER_DROPS(DROP)
+#undef DROP
+};
+
 const char *classifier_drop_label(unsigned reason)
 {
-	static const char *const labels[WORKER_DROP_COUNT] = {
-#define DROP_LABEL(name, label, text) label,
-		WORKER_DROPS(DROP_LABEL)
-#undef DROP_LABEL
-	};
-
-	return labels[reason];
+	return drops[reason].label;
 }
 
 const char *classifier_drop_text(unsigned reason)
 {
-	static const char *const texts[WORKER_DROP_COUNT] = {
-#define DROP_TEXT(name, label, text) text,
-		WORKER_DROPS(DROP_TEXT)
-#undef DROP_TEXT
-	};
-
-	return texts[reason];
+	return drops[reason].text;
 }
 
 enum status classifier_read(struct classifier *classifier, struct classifier_counters *ret_counters)
@@ -116,8 +111,7 @@ enum status classifier_read_workspace_drops(
 	return STATUS_OK;
 }
 
-enum status classifier_read_worker(
-	struct classifier *classifier, uint32_t ifindex, struct worker_traffic *ret_traffic)
+enum status classifier_read_worker(struct classifier *classifier, uint32_t ifindex, struct worker_traffic *ret_traffic)
 {
 	struct worker_value value;
 
