@@ -151,7 +151,8 @@ static void links_end(void *context)
 	for (size_t i = 0; i < worker_registry_count(links->registry); i++) {
 		struct worker *worker = worker_registry_at(links->registry, i);
 
-		if (worker->spec.cgroup == NULL && worker->ifindex != 0 && if_nametoindex(worker->spec.interface) != worker->ifindex)
+		if (worker->spec.cgroup == NULL && worker->ifindex != 0 &&
+			if_nametoindex(worker->spec.interface) != worker->ifindex)
 			worker_registry_set_ifindex(links->registry, worker, 0);
 	}
 	admission_schedule(links->admission);

@@ -139,8 +139,8 @@ static void write_each(struct daemon *daemon, struct metrics_text *text)
 	for (size_t i = 0; samples != NULL && i < worker_registry_count(registry); i++) {
 		samples[count].worker = worker_registry_at(registry, i);
 		if (samples[count].worker->state == WORKER_OPEN &&
-			classifier_read_worker(
-				daemon->classifier, samples[count].worker->ifindex, &samples[count].traffic) == STATUS_OK)
+			classifier_read_worker(daemon->classifier, samples[count].worker->ifindex,
+				&samples[count].traffic) == STATUS_OK)
 			count++;
 	}
 	for (unsigned family = 0; family < sizeof(families) / sizeof(families[0]); family++) {
