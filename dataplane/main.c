@@ -48,6 +48,11 @@ enum {
 	TICKS_PER_PORT_WATCH = 10,
 };
 
+/* Of tables that are built anew beside those in force. */
+struct tables_memory {
+	struct region in_force, other;
+};
+
 struct dataplane {
 	struct options options;
 	char steer_object[PATH_MAX];
@@ -64,7 +69,7 @@ struct dataplane {
 	bool running;	    /* the shards are */
 	bool sessions_kept; /* the session file is an earlier process's */
 
-	struct region policy, adjacency; /* the tables in force */
+	struct tables_memory policy, adjacency;
 	struct region shard_memory[SHARD_COUNT_MAX];
 	struct handover handover;
 	struct forward forwards[SHARD_COUNT_MAX];
@@ -260,6 +265,21 @@ static enum rpc_status ports_apply(struct dataplane *dataplane, const struct pol
 	return RPC_OK;
 }
 
+/* What was built is in force, and nobody looks at the others any more. */
+static void tables_memory_swap(struct tables_memory *tables)
+{
+	const struct region before = tables->in_force;
+
+	tables->in_force = tables->other;
+	tables->other = before;
+}
+
+static void tables_memory_free(struct tables_memory *tables)
+{
+	region_free(&tables->in_force);
+	region_free(&tables->other);
+}
+
 static enum rpc_status policy_apply(
 	struct dataplane *dataplane, const struct snapshot *received, uint64_t generation, char *ret_text)
 {
@@ -269,7 +289,6 @@ static enum rpc_status policy_apply(
 	struct identities *identities = sessions_file_identities(&dataplane->sessions, fresh);
 	struct counters *counters = dataplane->counters.counters;
 	struct policy_tables *tables;
-	struct region memory, old;
 	enum rpc_status status;
 
 	if (!policy_snapshot_check(received->block, received->size_bytes, ret_text))
@@ -281,23 +300,19 @@ static enum rpc_status policy_apply(
 	status = ports_apply(dataplane, snapshot, ret_text);
 	if (status != RPC_OK)
 		return status;
-	if (!region_allocate(policy_tables_size(snapshot), &memory)) {
+	if (!region_renew(&dataplane->policy.other, policy_tables_size(snapshot))) {
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "no memory for the policy's tables");
 		return RPC_REFUSED;
 	}
 	memcpy(identities, sessions_file_identities(&dataplane->sessions, 1 - fresh), identities_size());
-	tables = policy_tables_build(memory.memory, identities, snapshot, ret_text);
-	if (tables == NULL) {
-		region_free(&memory);
+	tables = policy_tables_build(dataplane->policy.other.memory, identities, snapshot, ret_text);
+	if (tables == NULL)
 		return RPC_REFUSED;
-	}
 	__atomic_store_n(&dataplane->sessions.file->identities_active, fresh, __ATOMIC_RELEASE);
 	/* Before the swap: a slot's new owner counts from 0, and no shard counts for it yet. */
 	identities_publish(identities, counters);
 	view_replace_policy(&dataplane->view, tables);
-	old = dataplane->policy;
-	dataplane->policy = memory;
-	region_free(&old);
+	tables_memory_swap(&dataplane->policy);
 	counters->policy_generation = generation;
 	counters->policy_swaps++;
 	return RPC_OK;
@@ -307,7 +322,6 @@ static enum rpc_status adjacency_apply(
 	struct dataplane *dataplane, const struct snapshot *received, uint64_t generation, char *ret_text)
 {
 	const struct adjacency_snapshot *snapshot = received->block;
-	struct region memory, old;
 
 	if (!adjacency_snapshot_check(received->block, received->size_bytes, ret_text))
 		return RPC_REFUSED;
@@ -315,14 +329,12 @@ static enum rpc_status adjacency_apply(
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "the message and its adjacency differ in the generation");
 		return RPC_REFUSED;
 	}
-	if (!region_allocate(adjacency_tables_size(snapshot), &memory)) {
+	if (!region_renew(&dataplane->adjacency.other, adjacency_tables_size(snapshot))) {
 		snprintf(ret_text, NAT_TEXT_SIZE_BYTES, "no memory for the adjacency's tables");
 		return RPC_REFUSED;
 	}
-	view_replace_adjacency(&dataplane->view, adjacency_tables_build(memory.memory, snapshot));
-	old = dataplane->adjacency;
-	dataplane->adjacency = memory;
-	region_free(&old);
+	view_replace_adjacency(&dataplane->view, adjacency_tables_build(dataplane->adjacency.other.memory, snapshot));
+	tables_memory_swap(&dataplane->adjacency);
 	dataplane->counters.counters->adjacency_generation = generation;
 	return RPC_OK;
 }
@@ -505,8 +517,8 @@ static void dataplane_close(struct dataplane *dataplane)
 	shards_stop(dataplane);
 	handover_close(&dataplane->handover);
 	ports_close(&dataplane->ports);
-	region_free(&dataplane->policy);
-	region_free(&dataplane->adjacency);
+	tables_memory_free(&dataplane->policy);
+	tables_memory_free(&dataplane->adjacency);
 	for (uint32_t i = 0; i < dataplane->shard_count; i++)
 		region_free(&dataplane->shard_memory[i]);
 	view_close(&dataplane->view);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataplane/io/region.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 enum { LARGE_PAGE_BYTES = 2 << 20 };
@@ -19,6 +20,16 @@ bool region_allocate(size_t size_bytes, struct region *ret_region)
 	ret_region->memory = memory;
 	ret_region->size_bytes = size_bytes;
 	return true;
+}
+
+bool region_renew(struct region *region, size_t size_bytes)
+{
+	if (region->size_bytes >= size_bytes) {
+		memset(region->memory, 0, size_bytes);
+		return true;
+	}
+	region_free(region);
+	return region_allocate(size_bytes + size_bytes / 4, region);
 }
 
 void region_free(struct region *region)
