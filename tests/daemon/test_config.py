@@ -69,12 +69,15 @@ def a_bad_file_changes_nothing_and_is_told(lab):
 
 def plan_shows_what_would_change_and_changes_nothing(lab):
     lab.daemon()
-    with open(lab.directory + "/new.yaml", "w", encoding="utf-8") as stream:
-        stream.write(LARGER)
-    done = lab.cli("plan", lab.directory + "/new.yaml")
-    assert done.returncode == 0 and "initech" in done.stdout, done
-    assert json.loads(lab.cli("plan", "--json", lab.directory + "/new.yaml").stdout)["changes"]
+    path = put_new(lab, LARGER)
+    done = lab.cli("plan", path)
+    assert done.returncode == 0 and "initech" in done.stdout and "touches" not in done.stdout, done
+    assert json.loads(lab.cli("plan", "--json", path).stdout)["changes"]
     assert "nothing would change" in lab.cli("plan", lab.config).stdout
+    path = put_new(lab, LARGER.replace("203.0.113.11", "203.0.113.12").replace("id: globex", "id: hooli"))
+    touched = json.loads(lab.cli("plan", "--json", path).stdout)["workspaces_touched"]
+    assert touched == [{"id": name, "sessions_active": None} for name in ("acme", "globex")], touched
+    assert "touches workspace acme; no dataplane says" in lab.cli("plan", path).stdout
     assert len(json.loads(lab.cli("workspaces", "--json").stdout)["workspaces"]) == 2
     lab.write(BAD)
     assert lab.cli("plan", lab.config).returncode == 4
