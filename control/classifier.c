@@ -16,13 +16,14 @@
 
 #include "bpf/worker.skel.h"
 #include "control/classifier_cgroup.h"
+#include "control/classifier_desired.h"
 #include "control/classifier_link.h"
 #include "control/classifier_maps.h"
 #include "control/classifier_pin.h"
 #include "control/classifier_state.h"
 #include "control/classifier_tc.h"
 
-enum { DHCP_DNS_OPTION = 6 /* RFC 2132 */, VNI_MAX = (1 << 24) - 1, DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT };
+enum { DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT };
 
 static enum status netlink_open(struct nl_sock **ret_netlink, struct problems *problems)
 {
@@ -165,169 +166,6 @@ void classifier_close(struct classifier *classifier)
 	if (classifier->netlink)
 		nl_socket_free(classifier->netlink);
 	free(classifier);
-}
-
-static void workspaces_validate(
-	const struct classifier_workspace *workspaces, size_t workspace_count, struct problems *problems)
-{
-	for (size_t i = 0; i < workspace_count; i++)
-		if (workspaces[i].index >= BPF_WORKSPACE_COUNT_MAX)
-			problems_add(problems, "workspace index: %u: must be below %d", workspaces[i].index,
-				BPF_WORKSPACE_COUNT_MAX);
-}
-
-/* What the caller must not ask for, checked before anything is touched; duplicates are found by desired_resolve(). */
-static bool desired_is_valid(const struct classifier_desired *desired, struct problems *problems)
-{
-	size_t before = problems->count + problems->dropped_count;
-
-	if (desired->worker_count > BPF_WORKER_COUNT_MAX)
-		problems_add(problems, "worker_host: %zu workers; must be at most %d", desired->worker_count,
-			BPF_WORKER_COUNT_MAX);
-	if (desired->gateway_count > BPF_GATEWAY_COUNT_MAX)
-		problems_add(problems, "worker_host: %zu gateways; must be at most %d", desired->gateway_count,
-			BPF_GATEWAY_COUNT_MAX);
-	if (desired->dhcp.dns_count > WORKER_DNS_COUNT_MAX)
-		problems_add(problems, "worker_host: dns: %zu addresses; must be at most %d", desired->dhcp.dns_count,
-			WORKER_DNS_COUNT_MAX);
-	if (desired->vtep == 0 && desired->worker_count > 0)
-		problems_add(problems, "worker_host: vtep: missing; name this host's VXLAN endpoint");
-	workspaces_validate(desired->workspaces, desired->workspace_count, problems);
-	for (size_t i = 0; i < desired->worker_count; i++) {
-		const struct classifier_worker *worker = &desired->workers[i];
-
-		if (worker->vni == 0 || worker->vni > VNI_MAX)
-			problems_add(problems, "%s: vni: %u: must be 1..%d", worker->interface, worker->vni, VNI_MAX);
-		if (worker->workspace_index >= BPF_WORKSPACE_COUNT_MAX)
-			problems_add(problems, "%s: workspace index: %u: must be below %d", worker->interface,
-				worker->workspace_index, BPF_WORKSPACE_COUNT_MAX);
-		if (worker->address == 0)
-			problems_add(problems, "%s: the worker needs an address", worker->interface);
-		if (worker->cgroup_id != 0 && !desired->cgroups.path)
-			problems_add(
-				problems, "%s: a worker that is a cgroup needs worker_host.cgroups", worker->interface);
-		if (!desired->vxlan_device)
-			problems_add(problems, "%s: workers need a VXLAN device", worker->interface);
-		else if (strcmp(worker->interface, desired->vxlan_device) == 0)
-			problems_add(problems, "%s: is the VXLAN device, and cannot be a worker's interface",
-				worker->interface);
-	}
-	return problems->count + problems->dropped_count == before;
-}
-
-static struct worker_value worker_value_of(const struct classifier_worker *worker, uint32_t vtep)
-{
-	struct worker_value value = {
-		.address_be = htonl(worker->address),
-		.vtep_be = htonl(vtep),
-		.vni = worker->vni,
-		.mac_pinned = worker->mac_pinned,
-		.workspace_index = worker->workspace_index,
-		.epoch = 1,
-		.cgroup_id = worker->cgroup_id,
-	};
-
-	if (worker->mac_pinned)
-		memcpy(value.mac, worker->mac, sizeof(value.mac));
-	return value;
-}
-
-static bool wanted_has_duplicates(const struct classifier_wanted *wanted, struct problems *problems)
-{
-	bool found = false;
-
-	for (size_t i = 1; i < wanted->worker_count; i++)
-		if (wanted->workers[i].ifindex == wanted->workers[i - 1].ifindex) {
-			problems_add(problems, "interface index %u is given to two workers; give each its own",
-				wanted->workers[i].ifindex);
-			found = true;
-		}
-	for (size_t i = 1; i < wanted->delivery_count; i++) {
-		const struct delivery_key *key = &wanted->deliveries[i].key, *other = &wanted->deliveries[i - 1].key;
-
-		if (key->vni == other->vni && key->address_be == other->address_be) {
-			uint32_t address = ntohl(key->address_be);
-
-			problems_add(problems, "vni %u: address %u.%u.%u.%u is given to two workers; give each its own",
-				key->vni, address >> 24, address >> 16 & 0xff, address >> 8 & 0xff, address & 0xff);
-			found = true;
-		}
-	}
-	return found;
-}
-
-static void wanted_free(struct classifier_wanted *wanted)
-{
-	free(wanted->workers);
-	free(wanted->deliveries);
-	free((void *)wanted->gateways_be);
-}
-
-static void config_fill(struct worker_config *config, const struct classifier_desired *desired)
-{
-	size_t count = desired->dhcp.dns_count;
-
-	config->mtu_bytes = desired->mtu_bytes;
-	config->dhcp_lease_s = desired->dhcp.lease_s;
-	if (count == 0)
-		return;
-	config->dns_option[0] = DHCP_DNS_OPTION;
-	config->dns_option[1] = (uint8_t)(count * sizeof(__be32));
-	for (size_t i = 0; i < count; i++) {
-		__be32 address_be = htonl(desired->dhcp.dns[i]);
-
-		memcpy(config->dns_option + 2 + i * sizeof(address_be), &address_be, sizeof(address_be));
-	}
-}
-
-/* Names → interfaces, afresh: an index may have gone to another interface since. */
-static enum status desired_resolve(const struct classifier_desired *desired, struct classifier_wanted *ret_wanted,
-	size_t *ret_missing, struct problems *problems)
-{
-	struct classifier_wanted wanted = {
-		.workers = calloc(desired->worker_count + 1, sizeof(*wanted.workers)),
-		.deliveries = calloc(desired->worker_count + 1, sizeof(*wanted.deliveries)),
-		.gateway_count = desired->gateway_count,
-		.config = {.vtep_be = htonl(desired->vtep)},
-	};
-	__be32 *gateways_be = calloc(desired->gateway_count + 1, sizeof(*gateways_be));
-	size_t missing = 0;
-
-	wanted.gateways_be = gateways_be;
-	if (!wanted.workers || !wanted.deliveries || !gateways_be) {
-		wanted_free(&wanted);
-		return STATUS_NO_MEMORY;
-	}
-	config_fill(&wanted.config, desired);
-	for (size_t i = 0; i < desired->gateway_count; i++)
-		gateways_be[i] = htonl(desired->gateways[i]);
-	for (size_t i = 0; i < desired->worker_count; i++) {
-		const struct classifier_worker *worker = &desired->workers[i];
-		uint32_t ifindex =
-			worker->cgroup_id != 0 ? CGROUP_KEY(worker->cgroup_id) : if_nametoindex(worker->interface);
-
-		if (ifindex == 0) {
-			problems_add(problems,
-				"%s: the worker's interface does not exist (yet); it is taken up when it does",
-				worker->interface);
-			missing++;
-			continue;
-		}
-		wanted.workers[wanted.worker_count++] = (struct wanted_worker){
-			.ifindex = ifindex,
-			.open = worker->admitted,
-			.claimed = true,
-			.value = worker_value_of(worker, desired->vtep),
-		};
-	}
-	classifier_maps_index(&wanted);
-	if (wanted_has_duplicates(&wanted, problems)) {
-		wanted_free(&wanted);
-		return STATUS_INVALID;
-	}
-	*ret_wanted = wanted;
-	*ret_missing = missing;
-	return STATUS_OK;
 }
 
 static bool is_wanted(const struct classifier_wanted *wanted, uint32_t ifindex)
@@ -587,13 +425,13 @@ enum status classifier_apply(struct classifier *classifier, const struct classif
 	enum status status;
 	size_t missing;
 
-	if (!desired_is_valid(desired, problems))
+	if (!classifier_desired_is_valid(desired, problems))
 		return STATUS_INVALID;
-	status = desired_resolve(desired, &wanted, &missing, problems);
+	status = classifier_desired_resolve(desired, &wanted, &missing, problems);
 	if (status != STATUS_OK)
 		return status;
 	status = apply_wanted(classifier, &wanted, desired, problems);
-	wanted_free(&wanted);
+	classifier_wanted_free(&wanted);
 	if (status == STATUS_OK)
 		*ret_missing = missing;
 	return status;
@@ -633,7 +471,7 @@ enum status classifier_change(struct classifier *classifier, const struct classi
 			.ifindex = changes[i].ifindex,
 			.open = changes[i].worker.admitted,
 			.claimed = changes[i].claimed,
-			.value = worker_value_of(&changes[i].worker, vtep),
+			.value = classifier_desired_value(&changes[i].worker, vtep),
 		};
 	if (wanted.workers && wanted.deliveries) {
 		classifier_maps_index(&wanted);
@@ -641,7 +479,7 @@ enum status classifier_change(struct classifier *classifier, const struct classi
 		if (status == STATUS_OK)
 			status = classifier_maps_add_these(&classifier->maps, &wanted, problems);
 	}
-	wanted_free(&wanted);
+	classifier_wanted_free(&wanted);
 	return status;
 }
 
@@ -666,7 +504,7 @@ enum status classifier_apply_workspaces(struct classifier *classifier, const str
 {
 	size_t before = problems->count + problems->dropped_count;
 
-	workspaces_validate(workspaces, workspace_count, problems);
+	classifier_desired_check_workspaces(workspaces, workspace_count, problems);
 	if (problems->count + problems->dropped_count != before)
 		return STATUS_INVALID;
 	return classifier_policy_apply(&classifier->policy, workspaces, workspace_count, problems);
