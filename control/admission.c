@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/admission_gateway.h"
+#include "control/admission_gateways.h"
 #include "control/admission_links.h"
 #include "control/admission_store.h"
 #include "control/api_workers.h"
@@ -33,29 +33,16 @@ struct admission {
 	struct revision *basis; /* NULL: not known yet */
 	struct vpc_finder wanted, in_force;
 	struct revision *in_force_revision; /* that `in_force` is of */
-	struct model_admission asked;	    /* what the gateways below are of; its gateways are copied */
-	struct admission_gateway *gateways[BPF_GATEWAY_COUNT_MAX];
-	size_t gateway_count;
+	struct admission_gateways gateways;
 	struct admission_ready ready;
 	unsigned ticks;
 	uint64_t cgroups_id; /* of worker_host.cgroups.path when it was last looked at */
 	bool settled;	     /* the classifier was compared as a whole once */
 };
 
-static const struct admission_gateway_handlers gateway_handlers;
-
 static const struct model_worker_host *host_of(const struct admission *admission)
 {
 	return &admission->basis->model->worker_host;
-}
-
-/* Never met when one of them could not be set up: without its word nobody opens. */
-static uint32_t all_gateways(const struct admission *admission)
-{
-	const struct model_admission *wanted = &host_of(admission)->admission;
-	size_t count = wanted->present ? wanted->gateway_count : 0;
-
-	return count == admission->gateway_count ? (1u << count) - 1 : UINT32_MAX;
 }
 
 void admission_schedule(struct admission *admission)
@@ -81,7 +68,7 @@ static bool policy_allows(const struct admission *admission, const struct worker
 
 static bool gateways_allow(const struct admission *admission, const struct worker *worker)
 {
-	return worker->adopted || worker->acknowledged == all_gateways(admission);
+	return worker->adopted || admission_gateways_have_all(&admission->gateways, worker);
 }
 
 bool admission_allows(const struct admission *admission, const struct worker *worker)
@@ -143,8 +130,7 @@ static void close_gone(struct admission *admission)
 	problems_clear(&problems);
 	for (gone = first; gone != NULL; gone = next) {
 		next = gone->next;
-		for (size_t i = 0; i < admission->gateway_count; i++)
-			admission_gateway_remove(admission->gateways[i], gone->vni, gone->address);
+		admission_gateways_remove(&admission->gateways, gone->vni, gone->address);
 		free(gone);
 	}
 }
@@ -176,25 +162,13 @@ static bool claim(struct admission *admission, struct worker *worker)
 	return worker->claimed;
 }
 
-static void ask_gateways(struct admission *admission, struct worker *worker)
-{
-	for (unsigned i = 0; i < admission->gateway_count; i++) {
-		if (((worker->acknowledged | worker->asked) & 1u << i) == 0)
-			admission_gateway_add(admission->gateways[i], worker);
-	}
-}
-
 static void await_gateways(struct admission *admission, struct worker *worker)
 {
-	for (unsigned i = 0; i < admission->gateway_count; i++) {
-		const char *error = admission_gateway_error(admission->gateways[i]);
+	const char *error = admission_gateways_awaited_error(&admission->gateways, worker);
 
-		if ((worker->acknowledged & 1u << i) == 0 && error != NULL) {
-			worker_set_state(worker, WORKER_AWAITS_GATEWAY, "%s", error);
-			return;
-		}
-	}
-	if (worker->state != WORKER_AWAITS_GATEWAY || worker->asked != 0)
+	if (error != NULL)
+		worker_set_state(worker, WORKER_AWAITS_GATEWAY, "%s", error);
+	else if (worker->state != WORKER_AWAITS_GATEWAY || worker->asked != 0)
 		worker_set_state(worker, WORKER_AWAITS_GATEWAY, "asked the gateways, which have not all answered yet");
 }
 
@@ -237,7 +211,7 @@ static bool bring_on(struct admission *admission, struct worker *worker)
 		worker->adopted = true;
 	if (!claim(admission, worker))
 		return false;
-	ask_gateways(admission, worker);
+	admission_gateways_ask(&admission->gateways, worker);
 	if (!gateways_allow(admission, worker)) {
 		await_gateways(admission, worker);
 		return false;
@@ -314,12 +288,12 @@ static void gateway_answered(void *context, unsigned index, struct worker *worke
 	char vtep[SCALAR_SIZE_BYTES];
 
 	if (why == NULL) {
-		if (worker->acknowledged == all_gateways(admission))
+		if (admission_gateways_have_all(&admission->gateways, worker))
 			worker->adopted = false;
 		if (worker->state != WORKER_OPEN)
 			worker_registry_queue(admission->registry, worker);
 	} else {
-		scalar_format_ipv4(admission_gateway_vtep(admission->gateways[index]), vtep);
+		scalar_format_ipv4(admission_gateway_vtep(admission->gateways.gateways[index]), vtep);
 		if (worker->state == WORKER_OPEN)
 			worker->dirty_in_kernel = true;
 		worker->adopted = false;
@@ -334,7 +308,7 @@ static void gateway_answered(void *context, unsigned index, struct worker *worke
 static void gateway_changed(void *context, unsigned index)
 {
 	struct admission *admission = context;
-	const char *error = admission_gateway_error(admission->gateways[index]);
+	const char *error = admission_gateway_error(admission->gateways.gateways[index]);
 
 	if (error != NULL)
 		log_warning(&admission->daemon->log, "%s", error);
@@ -348,69 +322,6 @@ static void gateway_changed(void *context, unsigned index)
 
 static const struct admission_gateway_handlers gateway_handlers = {
 	.answered = gateway_answered, .changed = gateway_changed};
-
-static bool admissions_are_equal(const struct model_admission *a, const struct model_admission *b)
-{
-	if (a->present != b->present || a->gateway_count != b->gateway_count || strcmp(a->ca, b->ca) != 0 ||
-		strcmp(a->certificate, b->certificate) != 0 || strcmp(a->key, b->key) != 0)
-		return false;
-	for (size_t i = 0; i < a->gateway_count; i++) {
-		if (a->gateways[i].vtep != b->gateways[i].vtep || strcmp(a->gateways[i].api, b->gateways[i].api) != 0)
-			return false;
-	}
-	return true;
-}
-
-/* What was acknowledged by gateways that are others now is to be acknowledged anew; who is open stays so meanwhile. */
-static void gateways_forget(struct admission *admission)
-{
-	for (size_t i = 0; i < admission->gateway_count; i++)
-		admission_gateway_close(admission->gateways[i]);
-	admission->gateway_count = 0;
-	free(admission->asked.gateways);
-	memset(&admission->asked, 0, sizeof(admission->asked));
-	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
-		struct worker *worker = worker_registry_at(admission->registry, i);
-
-		worker->acknowledged = worker->asked = 0;
-		if (worker->state == WORKER_OPEN)
-			worker->adopted = true;
-		worker_registry_queue(admission->registry, worker);
-	}
-}
-
-static void gateways_set(struct admission *admission)
-{
-	const struct model_admission *wanted = &host_of(admission)->admission;
-
-	if (admissions_are_equal(wanted, &admission->asked))
-		return;
-	gateways_forget(admission);
-	admission->asked = *wanted;
-	admission->asked.gateways = calloc(wanted->gateway_count + 1, sizeof(*wanted->gateways));
-	for (size_t i = 0; admission->asked.gateways != NULL && i < wanted->gateway_count; i++) {
-		const struct admission_gateway_options options = {
-			.base = admission->daemon->base,
-			.admission = wanted,
-			.gateway = &wanted->gateways[i],
-			.index = (unsigned)i,
-			.vtep = host_of(admission)->vtep,
-			.registry = admission->registry,
-			.handlers = &gateway_handlers,
-			.context = admission,
-		};
-
-		admission->asked.gateways[i] = wanted->gateways[i];
-		if (admission_gateway_open(&options, &admission->gateways[i]) != STATUS_OK)
-			break;
-		admission->gateway_count++;
-	}
-	/* With one gateway less a worker would open without its word. */
-	if (admission->gateway_count != wanted->gateway_count) {
-		log_error(&admission->daemon->log, "out of memory: no worker is admitted");
-		admission->asked.gateway_count = 0;
-	}
-}
 
 /* ---- the configuration ---- */
 
@@ -469,7 +380,7 @@ void admission_set_basis(struct admission *admission, struct revision *basis)
 			vpc_finder_set(&admission->wanted, basis->model);
 			worker_registry_place_all(admission->registry, place, admission);
 			take_file(admission);
-			gateways_set(admission);
+			admission_gateways_set(&admission->gateways, host_of(admission));
 			admission_links_read(admission->links);
 		}
 	}
@@ -526,11 +437,8 @@ static void look_at_cgroups(struct admission *admission)
 
 void admission_tick(struct admission *admission)
 {
-	uint64_t now_ns = daemon_monotonic_ns();
-
 	admission_links_tick(admission->links);
-	for (size_t i = 0; i < admission->gateway_count; i++)
-		admission_gateway_tick(admission->gateways[i], now_ns);
+	admission_gateways_tick(&admission->gateways, daemon_monotonic_ns());
 	if (admission->basis != NULL && host_of(admission)->cgroups.present)
 		look_at_cgroups(admission);
 	if (++admission->ticks % REFUSED_RETRY_TICKS == 0) {
@@ -616,8 +524,8 @@ void admission_explain(const struct admission *admission, struct problems *reaso
 	if (fence != NULL)
 		problems_add(reasons, "%s", fence);
 	admission_count(admission, &totals);
-	for (size_t i = 0; i < admission->gateway_count; i++) {
-		const char *error = admission_gateway_error(admission->gateways[i]);
+	for (size_t i = 0; i < admission->gateways.count; i++) {
+		const char *error = admission_gateway_error(admission->gateways.gateways[i]);
 
 		if (error != NULL)
 			problems_add(
@@ -632,12 +540,12 @@ void admission_explain(const struct admission *admission, struct problems *reaso
 
 size_t admission_gateway_count(const struct admission *admission)
 {
-	return admission->gateway_count;
+	return admission->gateways.count;
 }
 
 const struct admission_gateway *admission_gateway_at(const struct admission *admission, size_t index)
 {
-	return admission->gateways[index];
+	return admission->gateways.gateways[index];
 }
 
 /* ---- life ---- */
@@ -652,6 +560,12 @@ enum status admission_open(struct daemon *daemon, struct admission **ret_admissi
 		return STATUS_NO_MEMORY;
 	admission->daemon = daemon;
 	status = worker_registry_open(&admission->registry);
+	admission->gateways = (struct admission_gateways){
+		.daemon = daemon,
+		.registry = admission->registry,
+		.handlers = &gateway_handlers,
+		.context = admission,
+	};
 	if (status == STATUS_OK)
 		status = admission_links_open(daemon, admission, admission->registry, &admission->links, problems);
 	admission->due = event_new(daemon->base, -1, 0, admission_due, admission);
@@ -674,9 +588,7 @@ void admission_close(struct admission *admission)
 {
 	if (admission == NULL)
 		return;
-	for (size_t i = 0; i < admission->gateway_count; i++)
-		admission_gateway_close(admission->gateways[i]);
-	free(admission->asked.gateways);
+	admission_gateways_close(&admission->gateways);
 	admission_store_close(admission->store);
 	admission_links_close(admission->links);
 	if (admission->due != NULL)
