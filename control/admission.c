@@ -417,8 +417,8 @@ void admission_applied(struct admission *admission)
 }
 
 /*
- * Nobody tells of cgroups that come and go; what has gone does not send, and its id is nobody else's. With the one above
- * all of them the programs on it have gone, too.
+ * Nobody tells of cgroups that come and go; what has gone does not send, and its id is nobody else's. With the one
+ * above all of them the programs on it have gone, too.
  */
 static void look_at_cgroups(struct admission *admission)
 {

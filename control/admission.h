@@ -6,8 +6,8 @@
  *     → every gateway of worker_host.admission has acknowledged it → open
  *   interface, worker or VPC goes → map entries go → gateways are told, which ends its sessions
  *
- * What one worker needs is done for that worker alone (classifier_change()); control/apply_host.c compares the whole now
- * and then, and asks here who is to be open. An open worker stays open while a gateway is out of reach, also over a
+ * What one worker needs is done for that worker alone (classifier_change()); control/apply_host.c compares the whole
+ * now and then, and asks here who is to be open. An open worker stays open while a gateway is out of reach, also over a
  * restart of posternd (P4); nobody opens without the gateways' word (P3). Workers of the API are journalled in
  * DIR/state/workers.journal; a damaged journal is put aside, and its workers are closed.
  *

@@ -2,10 +2,10 @@
 /*
  * What one gateway has been told of this host's workers, and what it has acknowledged.
  *
- * Changes are gathered while a request is under way, and go with the next one. Whenever the two sides may differ (at the
- * start, after a failure, another table, another count) all workers are told anew, marked with a number, and the gateway
- * forgets what has not got the mark. A gateway out of reach changes nothing for workers that it has acknowledged (P4).
- * Owner: control/admission_gateways.c. Thread: the event loop's.
+ * Changes are gathered while a request is under way, and go with the next one. Whenever the two sides may differ (at
+ * the start, after a failure, another table, another count) all workers are told anew, marked with a number, and the
+ * gateway forgets what has not got the mark. A gateway out of reach changes nothing for workers that it has
+ * acknowledged (P4). Owner: control/admission_gateways.c. Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_ADMISSION_GATEWAY_H
 #define POSTERN_CONTROL_ADMISSION_GATEWAY_H

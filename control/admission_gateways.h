@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The gateways of worker_host.admission: who is asked before a worker opens. Each is an admission_gateway, and its place
- * here is its bit in worker.acknowledged and worker.asked.
+ * The gateways of worker_host.admission: who is asked before a worker opens. Each is an admission_gateway, and its
+ * place here is its bit in worker.acknowledged and worker.asked.
  *
  * Owner: control/admission.c. Thread: the event loop's.
  */

@@ -21,7 +21,10 @@ enum status admission_store_add(struct admission_store *store, const struct work
 	struct worker **ret_worker, struct problems *problems);
 /* Each few seconds: what could not be written, once that is possible. */
 void admission_store_retry(struct admission_store *store);
-/* STATUS_UNREACHABLE: there is none. Another failure: it is closed, and open again after a restart unless that is mended. */
+/*
+ * STATUS_UNREACHABLE: there is none. Another failure: it is closed, and open again after a restart unless that is
+ * mended.
+ */
 enum status admission_store_remove(struct admission_store *store, const char *interface, struct problems *problems);
 
 #endif

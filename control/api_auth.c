@@ -101,7 +101,9 @@ bool api_auth_identify(struct daemon *daemon, const struct http_exchange *exchan
 		identify_local(daemon, &exchange->peer, ret_caller);
 		return true;
 	}
-	/* A token that was sent is what counts, also when it is no good: what a caller may do must not depend on luck. */
+	/*
+	 * A token that was sent is what counts, also when it is no good: what a caller may do must not depend on luck.
+	 */
 	if (authorization != NULL)
 		return identify_token(daemon, authorization, ret_caller, ret_why);
 	return identify_certificate(daemon, exchange->peer.tls, ret_caller, ret_why);

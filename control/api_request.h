@@ -56,7 +56,10 @@ extern const struct http_handlers api_request_handlers;
 const char *api_request_query(const struct api_request *request, const char *name);
 const char *api_request_field(const struct api_request *request, enum http_field field);
 
-/* What the request has changed, for the audit log; once it is so, before the answer. Takes `from` and `to`, see audit.h. */
+/*
+ * What the request has changed, for the audit log; once it is so, before the answer. Takes `from` and `to`, see
+ * audit.h.
+ */
 void api_request_audit(const struct api_request *request, json_t *from, json_t *to);
 
 /* Each answers, and takes `json`. JSON of NULL is 500. */

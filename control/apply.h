@@ -19,7 +19,9 @@ struct daemon;
 extern const struct dataplane_client_handlers apply_client_handlers;
 extern const struct rib_handlers apply_rib_handlers;
 
-/* config.desired is another one; `model_changed`: by its model, and not by the shared pool or registered workers alone. */
+/*
+ * config.desired is another one; `model_changed`: by its model, and not by the shared pool or registered workers alone.
+ */
 void apply_desired_changed(struct daemon *daemon, bool model_changed);
 
 /* Has the desired revision of that number, or a later one, been put in force everywhere on this machine? */

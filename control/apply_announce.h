@@ -9,7 +9,9 @@
 struct daemon;
 struct problems;
 
-/* Looks whether the gateway serves, and corrects the kernel if that, the addresses or the kernel's routes have changed. */
+/*
+ * Looks whether the gateway serves, and corrects the kernel if that, the addresses or the kernel's routes have changed.
+ */
 void apply_announce(struct daemon *daemon);
 
 /* The kernel's routes may differ from what was left there. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The part of applying that changes this host: the classifier of the workers, and the steering of the gateway's ports.
- * Both compare with the kernel and correct it. Called by control/apply.c and control/admission.c only. Thread: the event loop's.
+ * Both compare with the kernel and correct it. Called by control/apply.c and control/admission.c only. Thread: the
+ * event loop's.
  */
 #ifndef POSTERN_CONTROL_APPLY_HOST_H
 #define POSTERN_CONTROL_APPLY_HOST_H

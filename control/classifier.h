@@ -86,9 +86,9 @@ enum status classifier_open(const char *pin_dir, struct classifier **ret_classif
  * does not exist (yet) is a warning and counted in `ret_missing`; the others are applied all the same.
  *
  * An interface whose worker is no longer wanted stays closed, for as long as it exists: without a program on it the
- * host's own stack would take the worker's traffic, and might forward it untranslated (P1, P3). So does all that is below
- * `cgroups.path`. When that can not be closed or its interface is not as it must be, that is a problem and no failure:
- * the workers there stay closed, see classifier_cgroups_are_closed().
+ * host's own stack would take the worker's traffic, and might forward it untranslated (P1, P3). So does all that is
+ * below `cgroups.path`. When that can not be closed or its interface is not as it must be, that is a problem and no
+ * failure: the workers there stay closed, see classifier_cgroups_are_closed().
  */
 enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
 	size_t *ret_missing, struct problems *problems);
@@ -121,9 +121,10 @@ enum status classifier_claim(
 bool classifier_cgroups_are_closed(const struct classifier *classifier);
 
 /*
- * Claimed ones are opened, others closed, in the order: what goes, wait until no program can see it, what comes. `vtep`:
- * this host's own. No two changes may have the same interface, or the same VNI and address. The workspaces of the
- * admitted ones are known by classifier_apply() or classifier_set_workspace(): without, all is dropped as `no_gateway`.
+ * Claimed ones are opened, others closed, in the order: what goes, wait until no program can see it, what comes.
+ * `vtep`: this host's own. No two changes may have the same interface, or the same VNI and address. The workspaces of
+ * the admitted ones are known by classifier_apply() or classifier_set_workspace(): without, all is dropped as
+ * `no_gateway`.
  */
 enum status classifier_change(struct classifier *classifier, const struct classifier_change *changes, size_t count,
 	uint32_t vtep, struct problems *problems);

@@ -26,9 +26,10 @@ enum classifier_cgroup_program {
 uint64_t classifier_cgroup_id(const char *path);
 
 /*
- * Makes the cgroup if it is missing, puts the programs on it and those of the uplink on the interface, in place of older
- * ones of ours without a gap, and fills in their part of `config`. Others' programs stay beside them: a packet passes when
- * all let it through. When something is wrong the part stays zero, and everything closed: `problems` says why.
+ * Makes the cgroup if it is missing, puts the programs on it and those of the uplink on the interface, in place of
+ * older ones of ours without a gap, and fills in their part of `config`. Others' programs stay beside them: a packet
+ * passes when all let it through. When something is wrong the part stays zero, and everything closed: `problems` says
+ * why.
  */
 void classifier_cgroup_claim(struct classifier *classifier, const struct classifier_cgroups *cgroups,
 	struct worker_config *config, struct problems *problems);

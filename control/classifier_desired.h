@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is asked of the classifier (control/classifier.h), checked, and made what is wanted in its maps
- * (control/classifier_maps.h). Reads which interfaces there are, and changes nothing. For the files of the classifier only.
- * Thread: posternd's only one.
+ * (control/classifier_maps.h). Reads which interfaces there are, and changes nothing. For the files of the classifier
+ * only. Thread: posternd's only one.
  */
 #ifndef POSTERN_CONTROL_CLASSIFIER_DESIRED_H
 #define POSTERN_CONTROL_CLASSIFIER_DESIRED_H
@@ -19,7 +19,9 @@
 void classifier_desired_check_workspaces(
 	const struct classifier_workspace *workspaces, size_t workspace_count, struct problems *problems);
 
-/* What the caller must not ask for, before anything is touched; duplicates are found by classifier_desired_resolve(). */
+/*
+ * What the caller must not ask for, before anything is touched; duplicates are found by classifier_desired_resolve().
+ */
 bool classifier_desired_is_valid(const struct classifier_desired *desired, struct problems *problems);
 
 /*

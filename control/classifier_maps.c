@@ -294,8 +294,8 @@ enum status classifier_maps_remove_these(
 }
 
 /*
- * A program may see some members as they were and some as they will be. So that of cgroups none sees a wrong mixture, they
- * are closed (level 0) while anything else about them changes.
+ * A program may see some members as they were and some as they will be. So that of cgroups none sees a wrong mixture,
+ * they are closed (level 0) while anything else about them changes.
  */
 static int add_config(int map_fd, const struct worker_config *config)
 {

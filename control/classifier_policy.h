@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the classifier does for a whole workspace: its gateway, the limits of each worker, DSCP, egress rules. The map is
- * mapped into memory, and each value stored at once, so that programs see the old or the new one. Rules change by
+ * What the classifier does for a whole workspace: its gateway, the limits of each worker, DSCP, egress rules. The map
+ * is mapped into memory, and each value stored at once, so that programs see the old or the new one. Rules change by
  * filling a set beside the one in force, and then switching. Thread: posternd's only one.
  */
 #ifndef POSTERN_CONTROL_CLASSIFIER_POLICY_H
@@ -28,8 +28,8 @@ enum status classifier_policy_open(
 void classifier_policy_close(struct classifier_policy *policy);
 
 /*
- * Level-triggered. Workspaces that are not among these are cleared: they must have no worker any more. Rules that do not
- * fit into the map are a warning, and left to the gateway.
+ * Level-triggered. Workspaces that are not among these are cleared: they must have no worker any more. Rules that do
+ * not fit into the map are a warning, and left to the gateway.
  */
 enum status classifier_policy_apply(struct classifier_policy *policy, const struct classifier_workspace *workspaces,
 	size_t workspace_count, struct problems *problems);

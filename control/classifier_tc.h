@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The classifier's programs on interfaces: TCX where the kernel has it (Linux 6.6), else clsact, one filter per hook, at
- * a priority and handle that are ours. Without a BPF link on purpose: that would end with its pin, and leave the
+ * The classifier's programs on interfaces: TCX where the kernel has it (Linux 6.6), else clsact, one filter per hook,
+ * at a priority and handle that are ours. Without a BPF link on purpose: that would end with its pin, and leave the
  * interface open; so attached, a program stays until its interface goes.
  *
- * Order on a hook: TCX programs, of which ours is put first; then clsact's filters, ours at priority 1. What others have
- * there is left alone. A filter of an earlier posternd's is replaced where it is, without a gap; it moves to TCX when
- * its interface is made anew. Stateless: the kernel is asked each time. Thread: posternd's only one.
+ * Order on a hook: TCX programs, of which ours is put first; then clsact's filters, ours at priority 1. What others
+ * have there is left alone. A filter of an earlier posternd's is replaced where it is, without a gap; it moves to TCX
+ * when its interface is made anew. Stateless: the kernel is asked each time. Thread: posternd's only one.
  */
 #ifndef POSTERN_CONTROL_CLASSIFIER_TC_H
 #define POSTERN_CONTROL_CLASSIFIER_TC_H

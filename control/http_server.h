@@ -72,7 +72,9 @@ struct http_handlers {
 	void (*end)(void *context, struct http_exchange *exchange);
 };
 
-/* Asked for each accepted connection. False: close it. True with NULL: without TLS; else its new session, given away. */
+/*
+ * Asked for each accepted connection. False: close it. True with NULL: without TLS; else its new session, given away.
+ */
 typedef bool http_tls_fn(void *context, struct ssl_st **ret_session);
 
 struct http_server_options {
@@ -94,7 +96,9 @@ enum status http_server_listen_unix(struct http_server *server, const char *path
 /* No new connections from now on; those that are there go on. */
 void http_server_stop(struct http_server *server);
 bool http_server_is_listening(const struct http_server *server);
-/* At once; exchanges in handlers' hands are gone with it. A Unix socket is removed. Not from a handler. NULL is fine. */
+/*
+ * At once; exchanges in handlers' hands are gone with it. A Unix socket is removed. Not from a handler. NULL is fine.
+ */
 void http_server_close(struct http_server *server);
 
 /* Once per exchange. `end` has been called when it returns, and the exchange must not be looked at any more. */

@@ -18,7 +18,10 @@ struct log;
 enum status http_socket_tcp(
 	const char *name, const char *address, uint16_t port, int *ret_socket, struct problems *problems);
 
-/* Replaces what is there, which was a predecessor's; mode 0660, of the group above where the host has it, which `log` tells. */
+/*
+ * Replaces what is there, which was a predecessor's; mode 0660, of the group above where the host has it, which `log`
+ * tells.
+ */
 enum status http_socket_unix(const struct log *log, const char *path, int *ret_socket, struct problems *problems);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Some of the kernel's IPv4 routes: those that bear the protocol `postern` (133), which Postern announces, and those of the
- * mapping table. Read by a dump that the kernel filters, so that a full table beside them costs nothing.
+ * Some of the kernel's IPv4 routes: those that bear the protocol `postern` (133), which Postern announces, and those of
+ * the mapping table. Read by a dump that the kernel filters, so that a full table beside them costs nothing.
  *
  * Owner: who opened the socket. Thread: the event loop's; blocks for as long as the kernel answers. Host order.
  */
@@ -45,7 +45,10 @@ struct kernel_route_filter {
 	uint32_t table;
 };
 
-/* A connected socket of which the kernel checks dumps strictly, which is what makes it filter. NULL: no memory, or errno. */
+/*
+ * A connected socket of which the kernel checks dumps strictly, which is what makes it filter. NULL: no memory, or
+ * errno.
+ */
 struct nl_sock *kernel_routes_open(void);
 
 /* Every message of a dump to `take`, as libnl's callback. 0 or libnl's error; a table that is not there is empty. */
@@ -69,8 +72,8 @@ bool kernel_route_parse(
 uint32_t kernel_route_table(const struct nlmsghdr *header);
 
 /*
- * One for one address, RTN_BLACKHOLE, or RTN_LOCAL on the loopback interface; 0 or libnl's error. Adding what is there, and
- * removing what is not, are errors too.
+ * One for one address, RTN_BLACKHOLE, or RTN_LOCAL on the loopback interface; 0 or libnl's error. Adding what is there,
+ * and removing what is not, are errors too.
  */
 int kernel_route_add(struct nl_sock *socket, uint32_t table, uint32_t address, uint32_t metric, uint8_t type);
 int kernel_route_remove(struct nl_sock *socket, const struct kernel_route *route);

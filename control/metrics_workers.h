@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The metrics of the workers on this host; of each one only where `metrics.per_worker` says so. Thread: the event loop's. */
+/*
+ * The metrics of the workers on this host; of each one only where `metrics.per_worker` says so. Thread: the event
+ * loop's.
+ */
 #ifndef POSTERN_CONTROL_METRICS_WORKERS_H
 #define POSTERN_CONTROL_METRICS_WORKERS_H
 

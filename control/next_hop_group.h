@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The slots of a group of next hops (contract/adjacency.h), by weighted rendezvous hashing: each slot goes to the next hop
- * that scores best for it, and the score knows nothing of the others. So a next hop that goes leaves the slots of all
- * others as they are, and one that comes back gets its own again; also after a restart, since nothing is remembered.
+ * The slots of a group of next hops (contract/adjacency.h), by weighted rendezvous hashing: each slot goes to the next
+ * hop that scores best for it, and the score knows nothing of the others. So a next hop that goes leaves the slots of
+ * all others as they are, and one that comes back gets its own again; also after a restart, since nothing is
+ * remembered.
  *
  * Pure. Thread: any one. Limit: NEXT_HOP_MEMBER_COUNT_MAX of a group; the further ones are not used.
  */

@@ -289,7 +289,9 @@ static bool lists_are_equal(const struct member_list *a, const struct member_lis
 	return a->count == b->count;
 }
 
-/* The number of the group of these next hops, made when it is new. NEXT_HOP_GROUP_COUNT_MAX: there is no room for it. */
+/*
+ * The number of the group of these next hops, made when it is new. NEXT_HOP_GROUP_COUNT_MAX: there is no room for it.
+ */
 static uint32_t builder_group(struct builder *builder, const struct member_list *list)
 {
 	uint32_t at = 0;

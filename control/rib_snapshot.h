@@ -9,8 +9,8 @@
  *  - a route by a gateway gives its next hop, resolved or not;
  *  - blackhole, unreachable and prohibit give ADJACENCY_UNREACHABLE on both ports.
  * Of the same prefix the smallest metric wins, then the kernel's own order. Over several next hops of one route (ECMP)
- * flows are spread by weight: over those whose neighbour is resolved, in a group (control/next_hop_group.h). All of them
- * are kept resolved, so one that answers again gets its flows back. Where none answers, the first one is named.
+ * flows are spread by weight: over those whose neighbour is resolved, in a group (control/next_hop_group.h). All of
+ * them are kept resolved, so one that answers again gets its flows back. Where none answers, the first one is named.
  */
 #ifndef POSTERN_CONTROL_RIB_SNAPSHOT_H
 #define POSTERN_CONTROL_RIB_SNAPSHOT_H
@@ -89,7 +89,9 @@ void rib_view_keep(struct rib_view *view, unsigned port, uint32_t address);
 /* Is the address in a subnet of the port? */
 bool rib_view_is_connected(const struct rib_view *view, unsigned port, uint32_t address);
 
-/* Has the outside port a default route whose gateway's MAC is not known? Then nothing can leave; `ret_address`: which. */
+/*
+ * Has the outside port a default route whose gateway's MAC is not known? Then nothing can leave; `ret_address`: which.
+ */
 bool rib_view_default_unresolved(const struct rib_view *view, uint32_t *ret_address);
 
 /* The block is malloc'ed. The same view gives the same bytes, but for the generation. */

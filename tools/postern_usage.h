@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Usage texts of postern's commands: "drain IP [--force | --cancel] | drain --list [--json]". Alternatives are separated
- * by " | " outside of brackets. The text of a command is also what says which options it takes. Pure; any thread.
+ * Usage texts of postern's commands: "drain IP [--force | --cancel] | drain --list [--json]". Alternatives are
+ * separated by " | " outside of brackets. The text of a command is also what says which options it takes. Pure; any
+ * thread.
  */
 #ifndef POSTERN_TOOLS_POSTERN_USAGE_H
 #define POSTERN_TOOLS_POSTERN_USAGE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What strangers send to the API: the head of a request, a token, the payload of a token that is well signed, a key set,
- * and a body on its way to a configuration. The first byte chooses.
+ * What strangers send to the API: the head of a request, a token, the payload of a token that is well signed, a key
+ * set, and a body on its way to a configuration. The first byte chooses.
  */
 #include <jansson.h>
 #include <openssl/evp.h>
