@@ -82,7 +82,8 @@ enum drop_reason route_look_up(
 		range = adjacency_range(tables, port, address);
 		index = range->next_hop_index;
 	}
-	const struct adjacency_hop *hop = adjacency_hop(tables, index, flow_of(packet));
+	const uint32_t flow = UNLIKELY(index & ADJACENCY_GROUP) ? flow_of(packet) : 0;
+	const struct adjacency_hop *hop = adjacency_hop(tables, index, flow);
 	if (UNLIKELY(hop == NULL || hop->port != port || !hop->usable))
 		return route_refuse(shard, hop, port, address);
 	packet->hop_index = (uint16_t)(hop - tables->next_hops);

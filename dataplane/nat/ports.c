@@ -273,11 +273,12 @@ static bool port_on(struct nat_shard *shard, const struct ports_request *request
 	return true;
 }
 
-/* The IP that the policy says for this worker: by its prefix, or as pairing.h gave it; in egress_lists, UINT32_MAX: none. */
-static uint32_t policy_says(const struct ports_request *request)
+/* The IP that the policy says for this worker: by its prefix, or as pairing.h gave it; in egress_lists, or PAIRING_NONE.
+ * Out of the way of whose VPC says nothing. */
+static __attribute__((noinline)) uint32_t policy_says(const struct ports_request *request)
 {
 	const struct policy_tables *policy = request->policy;
-	if (UNLIKELY(request->vpc->flags & TABLE_VPC_PREFERS)) {
+	if (request->vpc->flags & TABLE_VPC_PREFERS) {
 		const uint32_t index = policy_egress_preferred(policy, request->vpc, request->inside_address);
 		if (index != UINT32_MAX && policy->egress_lists[index].state == POLICY_EGRESS_ACTIVE)
 			return index;
@@ -290,14 +291,16 @@ static uint32_t policy_says(const struct ports_request *request)
 
 /* What the policy says; else rendezvous hashing: another IP of the workspace may come or go without moving the worker from
  * its own. */
-static uint32_t preferred_egress(const struct nat_shard *shard, const struct ports_request *request,
-	const struct table_egress *list, uint32_t count)
+static inline __attribute__((always_inline)) uint32_t preferred_egress(const struct nat_shard *shard,
+	const struct ports_request *request, const struct table_egress *list, uint32_t count)
 {
 	if (count == 1)
 		return 0;
-	const uint32_t said = policy_says(request);
-	if (said != UINT32_MAX)
-		return said - request->workspace->egress_first;
+	if (UNLIKELY(request->vpc->flags & (TABLE_VPC_PREFERS | TABLE_VPC_ANY_LISTED))) {
+		const uint32_t said = policy_says(request);
+		if (said != PAIRING_NONE)
+			return said - request->workspace->egress_first;
+	}
 	const uint64_t worker =
 		hash_mix(((uint64_t)request->vni << 32 | request->inside_address) ^ shard->secret.words[3]);
 	if (count > PAIRING_WEIGHED_MAX)
