@@ -93,9 +93,12 @@ static bool part_take(struct config_part *part, struct yaml_tree *tree, bool is_
 	if (!is_main) {
 		model_parse_fragment(&draft);
 		part->has_workers = model->worker_host.present;
-	} else if (part->has_workspaces || tree->root->kind != YAML_MAPPING ||
-		   yaml_tree_append_list(tree, tree->root, "workspaces")) {
-		model_parse(&draft);
+	} else {
+		/* They may all be in other files. */
+		if (!part->has_workspaces && tree->root->kind == YAML_MAPPING)
+			draft.no_memory = !yaml_tree_append_list(tree, tree->root, "workspaces");
+		if (!draft.no_memory)
+			model_parse(&draft);
 		part->main = model;
 	}
 	part->workspaces = model->workspaces;
