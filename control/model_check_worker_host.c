@@ -55,8 +55,8 @@ static void check_mac(struct checker *checker, const struct model_worker *worker
 
 static void check_cgroup(struct checker *checker, const struct model_worker *worker)
 {
-	const struct yaml_node *interface = model_draft_value(checker->draft, worker->interface);
-	const struct yaml_node *node = model_draft_value(checker->draft, worker->cgroup);
+	const struct yaml_node *interface = checker_text_node(checker, worker->interface);
+	const struct yaml_node *node = checker_text_node(checker, worker->cgroup);
 	const struct yaml_node *record = model_draft_record(checker->draft, worker);
 	const char *why;
 
@@ -70,7 +70,7 @@ static void check_cgroup(struct checker *checker, const struct model_worker *wor
 		return;
 	if (interface)
 		REFUSE(checker, node, "stands beside interface: a worker is either");
-	if (model_draft_value(checker->draft, worker->mac))
+	if (worker->mac_present && model_draft_value(checker->draft, worker->mac))
 		REFUSE(checker, node, "stands beside mac: a cgroup has none");
 	why = cgroup_path_check(&checker->model->worker_host.cgroups, worker->cgroup);
 	if (why)

@@ -58,9 +58,14 @@ void checker_take_unique(struct checker *checker, struct hash_index *taken, cons
 	}
 }
 
+const struct yaml_node *checker_text_node(const struct checker *checker, const char *text)
+{
+	return *text ? model_draft_value(checker->draft, text) : NULL;
+}
+
 void checker_take_interface(struct checker *checker, const char *interface, const void *record)
 {
-	const struct yaml_node *node = model_draft_value(checker->draft, interface);
+	const struct yaml_node *node = checker_text_node(checker, interface);
 
 	if (!node && record && *interface)
 		node = model_draft_record(checker->draft, record);

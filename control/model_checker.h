@@ -40,6 +40,9 @@ struct worker_key {
 void checker_take_unique(struct checker *checker, struct hash_index *taken, const void *key, size_t key_size_bytes,
 	const struct yaml_node *node, const char *rule);
 
+/* The node of a text; NULL: it was not given, which a draft that remembers no nodes has only the text to tell by. */
+const struct yaml_node *checker_text_node(const struct checker *checker, const char *text);
+
 /* `record`: what to name as the owner when the interface is a default; else NULL. */
 void checker_take_interface(struct checker *checker, const char *interface, const void *record);
 

@@ -350,6 +350,45 @@ static void only_the_file_that_changed_is_read(void **state)
 	model_free(model);
 }
 
+#define WORKER(target, ip) "    - { " target ", workspace: acme, vpc: main, ips: [" ip "] }\n"
+
+/* What a worker has not is no reason to read everything: an interface is one, and so is a cgroup. */
+static void workers_are_read_in_parts(void **state)
+{
+	struct fixture *fixture = *state;
+	struct model *model;
+
+	put(fixture, "postern.yaml",
+		"version: 1\ninclude: [ conf.d/*.yaml ]\nworker_host:\n  vtep: 10.100.0.1\n"
+		"  gateways: [10.100.0.254]\n  cgroups: { path: /sys/fs/cgroup/workers, interface: eth0 }\n");
+	put(fixture, "conf.d/a.yaml",
+		"workspaces:\n  - { id: acme, vpcs: [ { id: main, vni: 1, cidrs: [10.0.0.0/16] } ] }\n");
+	put(fixture, "conf.d/b.yaml",
+		"worker_host:\n  workers:\n" WORKER("interface: veth-1, mac: 02:00:00:00:00:05", "10.0.0.5")
+			WORKER("interface: veth-2", "10.0.0.6"));
+	put(fixture, "conf.d/c.yaml",
+		"worker_host:\n  workers:\n" WORKER("cgroup: /sys/fs/cgroup/workers/a", "10.0.0.7")
+			WORKER("cgroup: /sys/fs/cgroup/workers/b", "10.0.0.8"));
+	assert_int_equal(load_files(fixture), STATUS_OK);
+	assert_int_equal(fixture->in_parts, 1);
+	model = load_again(fixture, &(struct config_api){.files_unchanged = true, .changed_name = "none.json"});
+	assert_int_equal(model->worker_host.worker_count, 4);
+	assert_int_equal(config_parts_new(model, fixture->parts), 0);
+	model_free(model);
+	/* What is wrong with one is told as ever. */
+	put(fixture, "conf.d/c.yaml",
+		"worker_host:\n  workers:\n" WORKER(
+			"cgroup: /sys/fs/cgroup/workers/a, mac: 02:00:00:00:00:05", "10.0.0.7"));
+	assert_int_equal(load_files(fixture), STATUS_INVALID);
+	put(fixture, "conf.d/c.yaml",
+		"worker_host:\n  workers:\n" WORKER("cgroup: /sys/fs/cgroup/workers/a, interface: veth-3", "10.0.0.7"));
+	assert_int_equal(load_files(fixture), STATUS_INVALID);
+	put(fixture, "conf.d/c.yaml", "worker_host:\n  workers:\n" WORKER("mac: 02:00:00:00:00:05", "10.0.0.7"));
+	assert_int_equal(load_files(fixture), STATUS_INVALID);
+	put(fixture, "conf.d/c.yaml", "worker_host:\n  workers:\n" WORKER("interface: veth-2", "10.0.0.7"));
+	assert_int_equal(load_files(fixture), STATUS_INVALID);
+}
+
 static void a_file_that_changed_while_it_was_read_is_read_again(void **state)
 {
 	struct fixture *fixture = *state;
@@ -424,6 +463,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(whatever_changes_reading_in_parts_and_reading_whole_say_the_same),
 		TEST(only_the_file_that_changed_is_read),
+		TEST(workers_are_read_in_parts),
 		TEST(a_file_that_changed_while_it_was_read_is_read_again),
 		TEST(a_change_by_the_api_reads_no_file),
 		TEST(a_drain_does_not_reach_into_the_model_before),
