@@ -11,13 +11,26 @@
 #include "control/plan.h"
 #include "control/shared_pool.h"
 
-enum { PATH_SIZE_BYTES = 512, TEXT_SIZE_BYTES = 8192, FILE_COUNT = 14, ROUND_COUNT = 1500, WORKSPACE_COUNT = 20 };
+enum {
+	PATH_SIZE_BYTES = 512,
+	TEXT_SIZE_BYTES = 4096,
+	FILE_COUNT = 14,
+	API_FIRST = 9,
+	MAIN = FILE_COUNT,
+	ROUND_COUNT = 1500,
+	SETTLE_ROUNDS = 375,
+	WORKSPACE_COUNT = 20
+};
+
+static const struct timespec settle = {.tv_sec = 1, .tv_nsec = 100000000};
 
 struct fixture {
 	char directory[128], main[PATH_SIZE_BYTES], api[PATH_SIZE_BYTES];
-	struct model *parts; /* as read in parts last */
+	struct model *parts;			     /* as read in parts last */
+	char texts[FILE_COUNT + 1][TEXT_SIZE_BYTES]; /* what the files of the chance test say, where they are there */
+	bool there[FILE_COUNT + 1];
 	uint64_t random;
-	unsigned in_parts, whole, refused;
+	unsigned in_parts, whole, refused, kept; /* kept: parts that were taken over by a look at their files */
 };
 
 static uint32_t draw(struct fixture *fixture, uint32_t below)
@@ -144,6 +157,9 @@ static enum status load_both(struct fixture *fixture, struct config_api api)
 		model_free(models[1]);
 		fixture->in_parts += models[0]->part_count > 0;
 		fixture->whole += models[0]->part_count == 0;
+		if (!api.files_unchanged)
+			fixture->kept +=
+				(unsigned)(models[0]->part_count - config_parts_new(models[0], fixture->parts));
 		model_free(fixture->parts);
 		fixture->parts = models[0];
 	} else {
@@ -183,12 +199,23 @@ static void draw_workspace(struct fixture *fixture, unsigned number, char *text,
 	snprintf(egress, sizeof(egress), "{ ips: [203.0.113.%u] }", ip);
 	if (draw(fixture, 10) == 0)
 		strcpy(egress, "shared");
-	else if (draw(fixture, 20) == 0)
+	else if (draw(fixture, 200) == 0)
 		snprintf(egress, sizeof(egress), "{ ips: [], draining: [203.0.113.%u] }", ip);
 	snprintf(text, size_bytes,
 		"  - id: w%u\n    vpcs: [ { id: main, vni: %u, cidrs: [10.%u.0.0/16]%s } ]\n    egress: %s\n%s", number,
 		vni, draw(fixture, 2), workers[draw(fixture, 60) ? draw(fixture, 5) : draw(fixture, 7)], egress,
 		extras[draw(fixture, 50) ? draw(fixture, 7) : draw(fixture, 10)]);
+}
+
+/* Of the main file's workspace, if that is there and has the address. */
+static void draw_worker(struct fixture *fixture, unsigned file, char *text)
+{
+	static const char *const targets[] = {"interface: veth-%u", "cgroup: /sys/fs/cgroup/workers/%u"};
+	char target[64];
+
+	snprintf(target, sizeof(target), targets[draw(fixture, 2)], draw(fixture, 20) ? file : 0);
+	sprintf(text, "worker_host:\n  workers:\n    - { %s%s, workspace: w%u, vpc: main, ips: [10.0.1.%u] }\n", target,
+		draw(fixture, 10) ? "" : ", mac: 02:00:00:00:00:05", WORKSPACE_COUNT - 1, 10 + file);
 }
 
 static void draw_fragment(struct fixture *fixture, unsigned file, char *text)
@@ -204,10 +231,12 @@ static void draw_fragment(struct fixture *fixture, unsigned file, char *text)
 	}
 	used = (size_t)sprintf(text, "%sworkspaces:\n", draw(fixture, 4) ? "" : "# a line more\n");
 	for (unsigned i = 0; i < 1 + draw(fixture, 2) && used + 1024 < TEXT_SIZE_BYTES; i++) {
-		draw_workspace(fixture, draw(fixture, 30) ? 2 * (file % 10) + i : draw(fixture, WORKSPACE_COUNT),
-			text + used, TEXT_SIZE_BYTES - used);
+		draw_workspace(fixture, draw(fixture, 30) ? 2 * file + i : draw(fixture, WORKSPACE_COUNT), text + used,
+			TEXT_SIZE_BYTES - used);
 		used += strlen(text + used);
 	}
+	if (draw(fixture, 8) == 0)
+		draw_worker(fixture, file, text + used);
 }
 
 static void draw_main(struct fixture *fixture, char *text)
@@ -224,43 +253,64 @@ static void draw_main(struct fixture *fixture, char *text)
 	if (draw(fixture, 2))
 		draw_workspace(fixture, WORKSPACE_COUNT - 1, own, sizeof(own));
 	sprintf(text,
-		"version: 1\n%sinclude: [ conf.d/*.yaml%s ]\ngateway:\n%s  outside: { interface: outside0 }\n%s%s%s",
+		"version: 1\n%sinclude: [ conf.d/*.yaml%s ]\ngateway:\n%s  outside: { interface: outside0 }\n%s%s%s%s",
 		draw(fixture, 3) ? "" : "# another line\n", draw(fixture, 3) ? "" : ", conf.d/3.yaml",
 		gateways[draw(fixture, 30) ? draw(fixture, 2) : draw(fixture, 5)],
 		draw(fixture, 8) ? "shared_pool: { ips: [203.0.113.200, 203.0.113.201] }\n" : "",
+		draw(fixture, 8) ? "worker_host: { vtep: 10.100.0.1, gateways: [10.100.0.254],\n"
+				   "  cgroups: { path: /sys/fs/cgroup/workers, interface: eth0 } }\n"
+				 : "",
 		*own ? "workspaces:\n" : "", own);
 }
 
-static void change_file(struct fixture *fixture)
+/* Writes it, and remembers it as what the file says now; NULL: it is not there. */
+static void keep(struct fixture *fixture, unsigned file, const char *text)
 {
-	unsigned file = draw(fixture, FILE_COUNT);
-	char name[64], text[TEXT_SIZE_BYTES];
+	char name[64];
 
-	if (draw(fixture, 20) == 0) {
-		draw_main(fixture, text);
-		put(fixture, "postern.yaml", text);
-		return;
-	}
-	snprintf(name, sizeof(name), file < 9 ? "conf.d/%u.yaml" : "api.d/%u.json", file);
-	draw_fragment(fixture, file, text);
-	put(fixture, name, draw(fixture, 6) ? text : NULL);
+	snprintf(name, sizeof(name),
+		file == MAIN	   ? "postern.yaml"
+		: file < API_FIRST ? "conf.d/%u.yaml"
+				   : "api.d/%u.json",
+		file);
+	put(fixture, name, text);
+	fixture->there[file] = text != NULL;
+	if (text)
+		strcpy(fixture->texts[file], text);
 }
 
+/* What is refused is taken back: else soon nothing would load. */
+static void change_file(struct fixture *fixture)
+{
+	unsigned file = draw(fixture, 20) ? draw(fixture, FILE_COUNT) : MAIN;
+	char text[TEXT_SIZE_BYTES], before[TEXT_SIZE_BYTES];
+	bool was_there = fixture->there[file];
+
+	strcpy(before, fixture->texts[file]);
+	if (file == MAIN)
+		draw_main(fixture, text);
+	else
+		draw_fragment(fixture, file, text);
+	keep(fixture, file, file == MAIN || draw(fixture, 6) ? text : NULL);
+	if (load_files(fixture) == STATUS_OK)
+		return;
+	keep(fixture, file, was_there ? before : NULL);
+	assert_int_equal(load_files(fixture), STATUS_OK);
+}
+
+/* Of what was read last: as posternd does, only while that is what the files say. */
 static void change_by_api(struct fixture *fixture)
 {
-	struct config_api api = {.files_unchanged = fixture->parts != NULL};
+	struct config_api api = {.files_unchanged = true};
+	unsigned file = API_FIRST + draw(fixture, FILE_COUNT - API_FIRST);
 	char name[64], text[TEXT_SIZE_BYTES];
 
-	snprintf(name, sizeof(name), "%u.json", 9 + draw(fixture, FILE_COUNT - 9));
-	draw_fragment(fixture, 3 + draw(fixture, 8), text);
+	snprintf(name, sizeof(name), "%u.json", file);
+	draw_fragment(fixture, file, text);
 	api.changed_name = name;
 	api.changed_text = draw(fixture, 4) ? text : NULL;
-	if (load_both(fixture, api) == STATUS_OK) {
-		char path[80];
-
-		snprintf(path, sizeof(path), "api.d/%s", name);
-		put(fixture, path, api.changed_text);
-	}
+	if (load_both(fixture, api) == STATUS_OK)
+		keep(fixture, file, api.changed_text);
 }
 
 /* ---- tests ---- */
@@ -268,36 +318,23 @@ static void change_by_api(struct fixture *fixture)
 static void whatever_changes_reading_in_parts_and_reading_whole_say_the_same(void **state)
 {
 	struct fixture *fixture = *state;
-	char text[TEXT_SIZE_BYTES];
-	bool files_hold = false;
 
-	fixture->refused = 0;
-	draw_main(fixture, text);
-	put(fixture, "postern.yaml", text);
+	keep(fixture, MAIN, CHECK_GATEWAY "include: [ conf.d/*.yaml ]\nworkspaces: []\n");
+	assert_int_equal(load_files(fixture), STATUS_OK);
 	for (unsigned round = 0; round < ROUND_COUNT; round++) {
-		/* The API changes what was read last: as posternd does, only while that is what the files say. */
-		if (files_hold && draw(fixture, 3) == 0) {
+		/* Only a file that has rested is taken for what it was. */
+		if (round % SETTLE_ROUNDS == SETTLE_ROUNDS / 2)
+			nanosleep(&settle, NULL);
+		if (draw(fixture, 3) == 0)
 			change_by_api(fixture);
-			continue;
-		}
-		change_file(fixture);
-		files_hold = load_files(fixture) == STATUS_OK;
-		/* What is wrong is mostly mended soon, else nothing would ever load. */
-		for (unsigned file = 0; file < FILE_COUNT && !files_hold; file++) {
-			char name[64];
-
-			snprintf(name, sizeof(name), file < 9 ? "conf.d/%u.yaml" : "api.d/%u.json", file);
-			put(fixture, name, NULL);
-		}
-		if (!files_hold) {
-			put(fixture, "postern.yaml", CHECK_GATEWAY "include: [ conf.d/*.yaml ]\nworkspaces: []\n");
-			files_hold = load_files(fixture) == STATUS_OK;
-		}
-		assert_true(files_hold);
+		else
+			change_file(fixture);
 	}
-	print_message("# %u in parts, %u whole, %u refused\n", fixture->in_parts, fixture->whole, fixture->refused);
+	print_message("# %u in parts, %u whole, %u refused, %u kept\n", fixture->in_parts, fixture->whole,
+		fixture->refused, fixture->kept);
 	assert_true(fixture->in_parts > ROUND_COUNT / 4);
 	assert_true(fixture->refused > ROUND_COUNT / 40);
+	assert_true(fixture->kept > ROUND_COUNT / 30);
 }
 
 #define WORKSPACE(id, vni, ip)                                                                                         \
@@ -331,7 +368,6 @@ static struct model *load_again(struct fixture *fixture, const struct config_api
 
 static void only_the_file_that_changed_is_read(void **state)
 {
-	static const struct timespec settle = {.tv_sec = 1, .tv_nsec = 100000000};
 	struct fixture *fixture = *state;
 	struct model *model;
 
