@@ -29,8 +29,7 @@ struct admission_gateways {
 	struct model_admission asked; /* what the gateways below are of; its gateways are copied */
 	struct admission_gateway *gateways[BPF_GATEWAY_COUNT_MAX];
 	size_t count;
-	uint32_t
-		all; /* a bit each; UINT32_MAX, which is never met: one could not be set up, and nobody opens without its word */
+	uint32_t all; /* a bit each; never met when one could not be set up: without its word nobody opens */
 };
 
 /*

@@ -11,7 +11,8 @@
  * and sockets. The classifier never hands a worker's frame to the stack, so nothing that is wanted comes by here, and
  * no frame of a worker that is open costs a look at it.
  *
- * They stay when posternd ends (P3). What somebody else has removed, or changed, is put back by worker_fence_check().
+ * They stay when posternd ends (P3). When somebody else has removed the rule, or has put another one beside it,
+ * worker_fence_check() puts the table up anew; what else root may do to a table it does not see.
  * Owner: the daemon of a worker host. Thread: the event loop's.
  */
 #ifndef POSTERN_CONTROL_WORKER_FENCE_H
