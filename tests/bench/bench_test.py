@@ -7,8 +7,14 @@ postern-bench from outside: its scenarios, its JSON, its exit codes. Measures ne
 """
 import json
 import math
+import os
 import subprocess
 import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools", "lab"))
+
+import tap  # noqa: E402 (the path is set above)
 
 BENCH = sys.argv[1]
 REQUIRED = {
@@ -20,12 +26,8 @@ NAMES = [
     "out-1", "out-1k", "out-64k", "out-1m", "in-64k", "in-1m", "setup-64k", "setup-1024ws", "vxlan-64k", "tcp-64k",
     "imix-64k", "fill-50", "fill-90", "fill-99", "fill-99.9", "expiry-1m", "swap-10k", "synflood", "shards-2",
 ]
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
+claims = tap.Claims()
+test = claims.test
 
 
 def bench(*arguments):
@@ -105,17 +107,4 @@ def policies_are_swapped_under_load_without_a_loss():
     assert result["sessions"] == 65536 and result["longest_batch_us"] > 0, result
 
 
-def main():
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for number, function in enumerate(TESTS, 1):
-        try:
-            function()
-            print(f"ok {number} - {function.__name__}", flush=True)
-        except (AssertionError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
-            failed += 1
-            print(f"not ok {number} - {function.__name__}\n# {error}", flush=True)
-    return failed != 0
-
-
-sys.exit(main())
+sys.exit(claims.run())

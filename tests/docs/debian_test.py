@@ -11,19 +11,9 @@ import re
 import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+from sources import ROOT, claims, read, run, test
+
 BUILD = sys.argv[1]
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def read(path):
-    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-        return file.read()
 
 
 @functools.lru_cache(maxsize=None)
@@ -108,25 +98,10 @@ def the_configuration_that_is_installed_says_nothing_until_it_is_edited():
     path = os.path.join(BUILD, "debian-test.yaml")
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(line[2:] for line in lines[lines.index("# version: 1"):]) + "\n")
-    done = subprocess.run([os.path.join(BUILD, "control/posternd"), "--config", path, "--check"], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+    done = run(os.path.join(BUILD, "control/posternd"), "--config", path, "--check")
     os.unlink(path)
     assert done.returncode == 0, "uncommented it is not valid: " + done.stdout
 
 
-def main():
-    print(f"1..{len(TESTS)}")
-    good = True
-    for number, function in enumerate(TESTS, 1):
-        try:
-            function()
-            print(f"ok {number} - {function.__name__}")
-        except (AssertionError, AttributeError, OSError, subprocess.SubprocessError) as error:
-            good = False
-            print(f"not ok {number} - {function.__name__}")
-            print("# " + str(error).replace("\n", "\n# "))
-    return 0 if good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(claims.run())

@@ -7,23 +7,12 @@ Argument: the program postern."""
 import glob
 import os
 import re
-import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+from sources import ROOT, claims, read, run, test
+
 PAGES = ["README.md", "docs/architecture.md", "docs/nat.md", "docs/operations.md", "docs/performance.md", "docs/conformance.md"]
 POSTERN = sys.argv[1]
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def read(path):
-    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-        return file.read()
 
 
 def equal(got, wanted, what):
@@ -90,8 +79,8 @@ def alerts_use_metrics_that_exist():
 
 
 def promtool(*arguments):
-    run = subprocess.run(["promtool", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert run.returncode == 0, run.stdout
+    done = run("promtool", *arguments)
+    assert done.returncode == 0, done.stdout
 
 
 @test
@@ -133,9 +122,8 @@ def tests_that_are_named_exist():
 
 def usages():
     """{command: what `postern help` prints of its operands and options}"""
-    text = subprocess.run([POSTERN, "help"], stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
     found = {}
-    for line in text.splitlines():
+    for line in run(POSTERN, "help").stdout.splitlines():
         match = re.match(r"  ([a-z]+)\b(.*)", line)
         if match:
             found[match[1]] = found.get(match[1], "") + match[2]
@@ -171,19 +159,5 @@ def defaults_that_are_named_are_those_of_the_field_table():
         assert checked > 0, f"{page}: no default under {heading}"
 
 
-def main():
-    print(f"1..{len(TESTS)}")
-    good = True
-    for number, function in enumerate(TESTS, 1):
-        try:
-            function()
-            print(f"ok {number} - {function.__name__}")
-        except (AssertionError, OSError) as error:
-            good = False
-            print(f"not ok {number} - {function.__name__}")
-            print("# " + str(error).replace("\n", "\n# "))
-    return 0 if good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(claims.run())

@@ -7,35 +7,22 @@ Arguments: posternd, postern-dataplane, the unit files as built."""
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+from sources import claims, read, run, tap, test
+
 PROGRAMS = {os.path.basename(path): os.path.abspath(path) for path in sys.argv[1:3]}
-UNITS = sys.argv[3:]
+UNITS = [os.path.abspath(path) for path in sys.argv[3:]]
 SERVICES = [path for path in UNITS if path.endswith(".service")]
 # Of 10, by `systemd-analyze security`: 10 is a service without any limit. posternd has CAP_SYS_ADMIN.
 EXPOSURE_MAX = {"posternd.service": 3.0, "postern-dataplane.service": 3.0}
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def run(*arguments):
-    return subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def analyze(arguments_of, paths):
     """On copies that start the programs as built, since the installed ones may not be there."""
+    if not shutil.which("systemd-analyze"):
+        raise tap.Skip("systemd-analyze is not installed")
     with tempfile.TemporaryDirectory(prefix="postern-units-") as directory:
         copies = []
         for path in UNITS:
@@ -78,7 +65,7 @@ def programs_know_the_options_that_units_give_them():
 
 def capabilities_in(path, array):
     """Those of a C array in a source."""
-    source = read(os.path.join(ROOT, path))
+    source = read(path)
     return set(re.findall(r"CAP_[A-Z_]+", re.search(array + r"\[\] = \{([^}]*)\}", source).group(1)))
 
 
@@ -110,24 +97,5 @@ def pins_are_on_a_mount_of_the_host():
         assert f"--run-dir {run_dir} " in text and run_dir == "/run/postern", path
 
 
-def main():
-    without = not shutil.which("systemd-analyze")
-    print(f"1..{len(TESTS)}")
-    good = True
-    for number, function in enumerate(TESTS, 1):
-        name = function.__name__
-        if without and name.startswith("systemd_"):
-            print(f"ok {number} - {name} # SKIP systemd-analyze is not installed")
-            continue
-        try:
-            function()
-            print(f"ok {number} - {name}")
-        except (AssertionError, OSError, subprocess.SubprocessError) as error:
-            good = False
-            print(f"not ok {number} - {name}")
-            print("# " + str(error).replace("\n", "\n# "))
-    return 0 if good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(claims.run())

@@ -73,3 +73,36 @@ class Points:
     def finish(self):
         print(f"1..{self.count}", flush=True)
         return 1 if self.failures or self.count == 0 else 0
+
+
+class Skip(Exception):
+    """Raised by a test that can not be run here; the text says why."""
+
+
+class Claims:
+    """A test script made of functions: each is a point that bears its function's name."""
+
+    def __init__(self):
+        self.functions = []
+
+    def test(self, function):
+        """The decorator."""
+        self.functions.append(function)
+        return function
+
+    def run(self):
+        """The script's exit code."""
+        print(f"1..{len(self.functions)}", flush=True)
+        failures = 0
+        for number, function in enumerate(self.functions, 1):
+            try:
+                function()
+                print(f"ok {number} - {function.__name__}", flush=True)
+            except Skip as reason:
+                print(f"ok {number} - {function.__name__} # SKIP {reason}", flush=True)
+            except Exception as error:  # whatever went wrong, the claim has not been shown
+                failures += 1
+                print(f"not ok {number} - {function.__name__}")
+                for line in f"{type(error).__name__}: {error}".splitlines():
+                    print(f"# {line}", flush=True)
+        return 1 if failures or not self.functions else 0
