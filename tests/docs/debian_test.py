@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The Debian package, without building it: what debian/ says fits what is built and installed.
+"""The Debian package, without building it: what debian/ says fits what is built and installed. And manual pages.
 
 Arguments: the build directory."""
 
@@ -14,6 +14,8 @@ import sys
 from sources import ROOT, claims, read, run, test
 
 BUILD = sys.argv[1]
+OPTION = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*")
+NOT_TOLD = {"--help", "--version", "--vdev", "--in-memory", "--no-huge"}  # the last ones are of DPDK, as examples
 
 
 @functools.lru_cache(maxsize=None)
@@ -77,6 +79,26 @@ def every_program_and_file_format_has_a_manual_page():
         assert name + ".1" in pages or name + ".8" in pages, f"{name} has none"
     assert {"postern.yaml.5", "postern-state.5", "postern-signature.5", "postern-api.7"} <= pages, pages
     assert pages == set(os.listdir(os.path.join(ROOT, "docs/man"))), "docs/man has others than are installed"
+
+
+def options_of_page(page):
+    """Of the heads in its section OPTIONS; all that are mentioned in a page without one."""
+    text = page.replace("\\-", "-")
+    section = text.partition("\n.SH OPTIONS\n")[2].partition("\n.SH ")[0]
+    heads = "\n".join(re.findall(r"^\.TP\n(.*)", section, re.MULTILINE))
+    return set(OPTION.findall(heads or text))
+
+
+@test
+def manual_pages_have_the_options_that_help_tells():
+    for path, target in introspect("--installed").items():
+        name = os.path.basename(target)
+        if name not in programs():
+            continue
+        told = set(OPTION.findall(run(path, "--help").stdout)) - NOT_TOLD
+        section = 8 if "/sbin/" in target else 1
+        explained = options_of_page(read(f"docs/man/{name}.{section}"))
+        assert told and told <= explained, f"{name}.{section} does not explain {sorted(told - explained)}"
 
 
 @test
