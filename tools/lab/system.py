@@ -40,6 +40,12 @@ def holds_for(condition, duration_s, interval_s=0.02):
     return True
 
 
+def percentile(values, part):
+    """By nearest rank; None of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else None
+
+
 def run(argv, check=True, timeout_s=30, stdin=None):
     """Runs a command to its end. With `check`, a failure is a LabError with the command's own words."""
     try:
@@ -135,6 +141,11 @@ class Process:
         with open(self.log_path, "rb") as log:
             log.seek(self.log_began)
             return log.read().decode(errors="replace")
+
+    def cpu_ms(self):
+        """Processor time of its first thread so far: what a measurement on a busy machine is worth."""
+        with open(f"/proc/{self.pid}/schedstat", encoding="ascii") as schedstat:
+            return int(schedstat.read().split()[0]) / 1e6
 
     def must_be_alive(self):
         if not self.alive():
