@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mappings: what a control plane says by routes of the kernel, in the table gateway.mapping_table.
+ * Mappings: what a control plane says by routes of the kernel, in the table gateway.netlink.mapping_table.
  *
  *   ip route replace 10.64.3.0/24 dev lo src 203.0.113.7 realm 17 proto postern table 4242
  *

@@ -4,6 +4,7 @@
 
 Argument: the program postern."""
 
+import fnmatch
 import glob
 import os
 import re
@@ -107,6 +108,19 @@ def files_that_are_named_exist():
     for page in PAGES:
         for path in named.findall(read(page)):
             assert os.path.exists(os.path.join(ROOT, path)), f"{page}: {path} is not there"
+
+
+@test
+def every_source_file_has_its_place_in_the_architecture():
+    section = read("docs/architecture.md").partition("\n## Where what is\n")[2].partition("\n## ")[0]
+    tables = dict(re.findall(r"^\| in `([a-z]+)/` \| files \|\n((?:\|.*\n)+)", section, re.MULTILINE))
+    for folder in ("control", "dataplane", "bpf"):
+        paths = glob.glob(os.path.join(ROOT, folder, "**/*.[ch]"), recursive=True)
+        stems = {os.path.basename(path).split(".")[0] for path in paths}
+        named = set(re.findall(r"`([a-z_*]+)`", tables[folder])) - {"postern"}
+        missing = [stem for stem in stems if not any(fnmatch.fnmatch(stem, name) for name in named)]
+        gone = [name for name in named if not any(fnmatch.fnmatch(stem, name) for stem in stems)]
+        assert stems and not missing and not gone, f"{folder}: missing {sorted(missing)}, gone {sorted(gone)}"
 
 
 @test
