@@ -469,14 +469,34 @@ static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgem
 }
 
 /* A session of the mapping that an inside address and port has now. */
-static struct entry *mapping_of(struct oracle *oracle, const struct wire *wire)
+static struct entry *mapping_of(struct oracle *oracle, const struct entry *entry)
 {
 	EACH_ENTRY (oracle, other)
-		if (other->mapping != 0 && !other->superseded && other->vni == wire->vni &&
-			other->inside == wire->source && other->inside_port == wire->source_port &&
-			other->protocol == wire->protocol)
+		if (other->mapping != 0 && !other->superseded && other->vni == entry->vni &&
+			other->inside == entry->inside && other->inside_port == entry->inside_port &&
+			other->protocol == entry->protocol)
 			return other;
 	return NULL;
+}
+
+/*
+ * The session that speaks for the mapping. Where some of the mapping's live and some do not, because their hosts are not
+ * trusted any more, it is the one that leads in the core, and only what became of the new session tells which that is.
+ */
+static struct entry *leader_of(struct oracle *oracle, struct entry *entry)
+{
+	struct entry *first = mapping_of(oracle, entry);
+	if (first == NULL)
+		return NULL;
+	EACH_ENTRY (oracle, other) {
+		if (other->mapping != first->mapping || alive(oracle, other) == alive(oracle, first))
+			continue;
+		const struct session *record = record_of(oracle, entry);
+		const bool joined = record != NULL && record->egress_address == first->egress_address &&
+				    record->egress_port == first->egress_port;
+		return alive(oracle, first) == joined ? first : other;
+	}
+	return first;
 }
 
 enum drop_reason create(struct oracle *oracle, struct judgement *of)
@@ -516,7 +536,7 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		.tallied = tallied(&of->of->limits),
 		.tallied_pair = of->of->limits.worker_sessions_per_remote != 0,
 	};
-	struct entry *leader = independent(of->of, wire->protocol) ? mapping_of(oracle, wire) : NULL;
+	struct entry *leader = independent(of->of, wire->protocol) ? leader_of(oracle, &entry) : NULL;
 	/* Its mapping serves this remote, too: unless it drains, or the other mapping mode has left somebody there. */
 	if (leader != NULL && alive(oracle, leader) &&
 		egress_by_serial(oracle, leader->egress)->state == POLICY_EGRESS_ACTIVE &&
