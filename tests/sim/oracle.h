@@ -8,7 +8,10 @@
  *
  *   oracle.c           the two journeys of a packet, and the comparison: read this first
  *   oracle_policy.c    which objects are the same as before; what policy and routes say
- *   oracle_session.c   sessions, ports, limits, TCP, time
+ *   oracle_session.c   sessions, and what packets do to them
+ *   oracle_ports.c     the egress address and port that a new one gets
+ *   oracle_limits.c    what is refused because it would be too much
+ *   oracle_end.c       sessions that end, and whom that is told
  *   oracle_fragment.c  fragments that wait for their first one
  *   oracle_bytes.c     what leaves, what is said about what does not
  *

@@ -1,67 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions: whose they are, how long they live, which port they get, what packets do to them. */
+/* Sessions: whose they are, how long they live, what packets do to them. */
 #include "tests/sim/oracle_state.h"
-
-/* ---- time and allowances ---- */
-
-static void refill(int64_t *credit_ns, int64_t passed_ns)
-{
-	*credit_ns = passed_ns > SECOND - *credit_ns ? SECOND : *credit_ns + passed_ns;
-}
-
-void oracle_time(struct oracle *oracle, uint64_t now_ns)
-{
-	const int64_t passed_ns = (int64_t)now_ns - oracle->now_ns;
-	if (passed_ns <= 0) /* time only goes forward */
-		return;
-	oracle->now_ns = (int64_t)now_ns;
-	for (uint32_t i = 0; i < ORACLE_RECORDS_MAX; i++) {
-		refill(&oracle->allowances[i].sessions.most, passed_ns);
-		refill(&oracle->allowances[i].sessions.least, passed_ns);
-		refill(&oracle->allowances[i].packets, passed_ns);
-		refill(&oracle->allowances[i].bytes, passed_ns);
-		refill(&oracle->allowances[i].answers, passed_ns);
-	}
-	for (uint32_t i = 0; i < oracle->pace_count; i++) {
-		refill(&oracle->paces[i].sessions.most, passed_ns);
-		refill(&oracle->paces[i].sessions.least, passed_ns);
-	}
-}
-
-bool spend(int64_t *credit_ns, int64_t cost_ns)
-{
-	if (cost_ns == 0)
-		return true;
-	if (*credit_ns <= 0)
-		return false;
-	*credit_ns -= cost_ns;
-	return true;
-}
-
-struct allowance *allowance_of(struct oracle *oracle, const struct judgement *of)
-{
-	for (uint32_t i = 0; i < ORACLE_RECORDS_MAX; i++)
-		if (oracle->allowances[i].workspace == of->workspace)
-			return &oracle->allowances[i];
-	abort();
-}
-
-static int64_t cost_ns(uint64_t per_second)
-{
-	return per_second == 0 ? 0 : (int64_t)(1000000000u / per_second);
-}
-
-/* A workspace may send so many packets and so many bytes a second. */
-bool rates_held(struct oracle *oracle, const struct judgement *of)
-{
-	struct allowance *allowance = allowance_of(oracle, of);
-	const struct policy_limits *limits = &of->of->limits;
-	const uint64_t byte = limits->bytes_per_second == 0 ? 0 : 1024000000000u / limits->bytes_per_second;
-	return spend(&allowance->packets, cost_ns(limits->packets_per_second)) &&
-	       spend(&allowance->bytes, (int64_t)(byte * of->wire.ip_bytes / 1024));
-}
-
-/* ---- sessions ---- */
 
 uint32_t oracle_session_count(const struct oracle *oracle)
 {
@@ -117,7 +56,7 @@ bool alive(const struct oracle *oracle, const struct entry *entry)
 }
 
 /* What the core has written of a session: the only way to see a choice that no packet shows. */
-static const struct session *record_of(const struct oracle *oracle, struct entry *entry)
+const struct session *record_of(const struct oracle *oracle, struct entry *entry)
 {
 	for (uint32_t i = 0; i < oracle->config.sessions_max; i++, entry->record++) {
 		if (entry->record >= oracle->config.sessions_max)
@@ -151,7 +90,7 @@ struct entry *listed_since(const struct oracle *oracle, struct entry *entry)
 	return entry;
 }
 
-static int64_t timeout_ns(const struct oracle *oracle, const struct entry *entry)
+int64_t timeout_ns(const struct oracle *oracle, const struct entry *entry)
 {
 	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
 	const struct policy_timers *timers =
@@ -175,7 +114,7 @@ static int64_t timeout_ns(const struct oracle *oracle, const struct entry *entry
 	       (entry->doubtful && seconds > timers->tcp_transitory_s ? timers->tcp_transitory_s : (int64_t)seconds);
 }
 
-static bool half_open(const struct entry *entry)
+bool half_open(const struct entry *entry)
 {
 	return entry->state == SESSION_TCP_SYN_OUT || entry->state == SESSION_TCP_SYN_BOTH;
 }
@@ -209,263 +148,6 @@ struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egr
 			other = entry;
 		}
 	return other;
-}
-
-/* Ports are dealt to the shards in turns of 32, from 1024 up; of a shared address only the workspace's own. */
-static bool port_given(const struct oracle *oracle, const struct policy_egress_ip *ip, uint32_t port)
-{
-	const struct oracle_config *shard = &oracle->config;
-	if (port < 1024 || port < shard->port_first || port >= shard->port_first + shard->port_count)
-		return false;
-	if (ip->port_first != 0 && (port < ip->port_first || port > ip->port_last))
-		return false;
-	return port / 32 % shard->shard_count == shard->shard_index;
-}
-
-/* How many they are; turn by turn, of which all are given or none. */
-uint32_t ports_given(const struct oracle *oracle, const struct policy_egress_ip *ip)
-{
-	const uint32_t slice_end = oracle->config.port_first + oracle->config.port_count;
-	const uint32_t end = ip->port_first != 0 && ip->port_last + 1u < slice_end ? ip->port_last + 1u : slice_end;
-	uint32_t port = ip->port_first > oracle->config.port_first ? ip->port_first : oracle->config.port_first;
-	uint32_t count = 0;
-	for (uint32_t next; port < end; port = next) {
-		next = port / 32 * 32 + 32 < end ? port / 32 * 32 + 32 : end;
-		count += port_given(oracle, ip, port) ? next - port : 0;
-	}
-	return count;
-}
-
-/* By the last answer of ports_free(). */
-static bool taken(const struct oracle *oracle, uint16_t port)
-{
-	return oracle->taken[port] == oracle->question;
-}
-
-/*
- * What is left of an address's former owner is in the way of the present one's sessions until it is removed, unless it was
- * made under the other mapping mode and the present owner has none of that: then nobody looks for it any more.
- */
-static bool out_of_sight(struct oracle *oracle, const struct judgement *of, const struct entry *entry)
-{
-	const bool mapped = independent(of->of, of->wire.protocol);
-	if ((entry->mapping != 0) == mapped || entry->workspace == of->workspace)
-		return false;
-	EACH_ENTRY (oracle, it)
-		if (it->workspace == of->workspace && it->protocol == entry->protocol && (it->mapping != 0) != mapped)
-			return false;
-	return true;
-}
-
-/*
- * How many ports of an egress IP are free for this packet's remote; taken() says which are not. Endpoint-independent
- * mappings share theirs with nobody. What has no ports goes by address alone: one worker per remote, and none on a
- * shared address.
- */
-static uint32_t ports_free(struct oracle *oracle, const struct judgement *of, const struct policy_egress_ip *ip)
-{
-	const bool mapped = independent(of->of, of->wire.protocol), has_ports = wire_has_ports(of->wire.protocol);
-	uint32_t count = !has_ports	       ? ip->port_first == 0
-			 : ip->port_first == 0 ? oracle->ports_given
-					       : ports_given(oracle, ip);
-	oracle->question++;
-	EACH_ENTRY (oracle, entry) {
-		const bool here = entry->egress_address == ip->address && entry->protocol == of->wire.protocol;
-		const bool same_remote =
-			entry->remote == of->wire.destination && entry->remote_port == of->wire.destination_port;
-		/* What was made under the other mapping mode is in the way where it waits for the same remote. */
-		if (!here || !(same_remote || (mapped && entry->mapping != 0)) || taken(oracle, entry->egress_port))
-			continue;
-		if (out_of_sight(oracle, of, entry))
-			continue;
-		oracle->taken[entry->egress_port] = oracle->question;
-		count -= count > 0 && (!has_ports || port_given(oracle, ip, entry->egress_port));
-	}
-	return count;
-}
-
-static struct home *home_of(struct oracle *oracle, const struct wire *wire)
-{
-	for (uint32_t i = 0; i < oracle->home_count; i++)
-		if (oracle->homes[i].vni == wire->vni && oracle->homes[i].inside == wire->source)
-			return &oracle->homes[i];
-	if (oracle->home_count == HOMES_MAX)
-		return NULL;
-	oracle->homes[oracle->home_count] = (struct home){wire->vni, wire->source, {false}};
-	return &oracle->homes[oracle->home_count++];
-}
-
-/*
- * A new session's egress IP and port, as the core chose them: one of the workspace's own IPs in service, a free port of
- * the slice, and the worker's own IP as long as that has one. Refused only when nothing is free anywhere.
- */
-static enum drop_reason choose(struct oracle *oracle, struct judgement *of, struct entry *entry)
-{
-	const struct policy_egress_ip *ips = RECORDS(oracle, policy_egress_ip, POLICY_EGRESS_IPS);
-	struct home *home = home_of(oracle, &of->wire);
-	const struct session *record = record_of(oracle, entry);
-	bool active = false, free = false, own = false, home_left = false;
-	entry->egress_address = record != NULL ? record->egress_address : 0;
-	entry->egress_port = record != NULL ? record->egress_port : 0;
-	for (uint32_t i = of->of->egress_first; i < of->of->egress_first + of->of->egress_count; i++) {
-		if (ips[i].state != POLICY_EGRESS_ACTIVE)
-			continue;
-		active = true;
-		const bool has_port = ports_free(oracle, of, &ips[i]) > 0;
-		free = free || has_port;
-		const bool here = ips[i].address == entry->egress_address &&
-				  &ips[i] == egress_of(oracle, entry->egress_address, entry->egress_port);
-		if (here) {
-			own = true;
-			entry->egress = oracle->egress_ips[i];
-			if (taken(oracle, entry->egress_port) ||
-				(wire_has_ports(entry->protocol) ? !port_given(oracle, &ips[i], entry->egress_port)
-								 : entry->egress_port != 0))
-				of->bad_choice = "the port chosen is not free for this remote";
-		} else if (home != NULL && has_port && record != NULL) {
-			home->not [i] = true;
-		}
-		home_left = home_left || home == NULL || !home->not [i];
-	}
-	if (!active || !free) {
-		of->bad_choice = NULL; /* the record is that of a later packet of the batch, which found room */
-		return active ? DROP_PORTS_EXHAUSTED : DROP_NO_EGRESS_IP;
-	}
-	if (!own)
-		of->bad_choice = "it has no egress IP in service of its workspace";
-	else if (!home_left)
-		of->bad_choice = "the worker left its own egress IP although that had a free port";
-	return DROP_NONE;
-}
-
-/* Sessions that others are guaranteed and have not taken up: not there to be borrowed. */
-static uint32_t promised(struct oracle *oracle)
-{
-	uint32_t sum = 0;
-	for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++) {
-		uint32_t guaranteed =
-			RECORDS(oracle, policy_workspace, POLICY_WORKSPACES)[i].limits.sessions_guaranteed /
-			oracle->config.shard_count;
-		if (guaranteed == 0)
-			continue;
-		EACH_ENTRY (oracle, entry)
-			guaranteed -= entry->workspace == oracle->workspaces[i] && guaranteed > 0;
-		sum += guaranteed;
-	}
-	return sum;
-}
-
-static bool tallied(const struct policy_limits *limits)
-{
-	return limits->sessions_per_remote != 0 || limits->worker_sessions != 0 || limits->worker_half_open != 0 ||
-	       limits->worker_new_sessions_per_second != 0 || limits->worker_sessions_per_remote != 0;
-}
-
-/*
- * `own` sessions of the worker count, and so many more of one that had its address in another workspace before: those
- * share their count with it only if its workspace has taken that one's place in the core's tables.
- */
-static struct credit *pace_of(struct oracle *oracle, const struct wire *wire, uint32_t own, uint32_t remains)
-{
-	struct pace *pace = oracle->paces;
-	while (pace < oracle->paces + oracle->pace_count && (pace->vni != wire->vni || pace->inside != wire->source))
-		pace++;
-	if (pace == oracle->paces + PACES_MAX)
-		abort();
-	if (own + remains == 0 || pace == oracle->paces + oracle->pace_count)
-		*pace = (struct pace){wire->vni, wire->source, {SECOND, SECOND}};
-	if (own == 0)
-		pace->sessions.most = SECOND;
-	if (pace == oracle->paces + oracle->pace_count)
-		oracle->pace_count++;
-	return &pace->sessions;
-}
-
-/* So many count, and so many more may still be counted though they are nobody's: then the core decides. */
-bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason)
-{
-	return limit != 0 && (own >= limit || (own + remains >= limit && of->seen->reason == reason));
-}
-
-/* `later`: a limit that comes after this one may have refused it under the same reason. */
-static bool spend_a_session(struct credit *credit, int64_t cost_ns, bool refused, bool later)
-{
-	if (cost_ns == 0)
-		return true;
-	if (credit->most <= 0)
-		return false;
-	if (credit->least <= 0 && refused && later) {
-		credit->least -= cost_ns; /* it was spent, or there was nothing to spend */
-		return false;
-	}
-	if (credit->least <= 0 && refused) {
-		credit->most = 0; /* so there was nothing; how much less, it does not say */
-		return false;
-	}
-	if (credit->least <= 0)
-		credit->least = 1;
-	credit->most -= cost_ns;
-	credit->least -= cost_ns;
-	return true;
-}
-
-static enum drop_reason limits_refuse(struct oracle *oracle, const struct judgement *of)
-{
-	const struct policy_limits *limits = &of->of->limits;
-	const struct wire *wire = &of->wire;
-	const bool tcp = wire->protocol == WIRE_TCP;
-	struct {
-		uint32_t all, half_open, of_worker, half_open_of_worker, to_remote, of_worker_to_remote;
-	} own = {0}, remains = {0}, *count;
-	const bool limited = limits->sessions != 0 || limits->half_open != 0 || tallied(limits);
-	EACH_ENTRY (oracle, entry) {
-		const bool same = entry->tallied && entry->vni == wire->vni && entry->inside == wire->source;
-		count = entry->workspace == of->workspace ? &own : &remains;
-		if (count == &remains && (!limited || alive(oracle, entry)))
-			continue; /* of no matter; or another's, and his alone */
-		count->all++;
-		count->half_open += half_open(entry);
-		count->of_worker += same;
-		count->half_open_of_worker += same && half_open(entry);
-		const bool there = entry->tallied && entry->remote == wire->destination &&
-				   entry->remote_port == wire->destination_port && entry->protocol == wire->protocol;
-		count->to_remote += there;
-		count->of_worker_to_remote += there && same && entry->tallied_pair;
-	}
-	struct allowance *allowance = allowance_of(oracle, of);
-	const int64_t new_ns = cost_ns(limits->new_sessions_per_second);
-	if (limits->sessions != 0 && own.all >= limits->sessions)
-		return DROP_LIMIT_SESSIONS;
-	/* What counts though it is nobody's has refused it here; or a limit of the worker has later, at a price. */
-	if (reached(of, limits->sessions, own.all, remains.all, DROP_LIMIT_SESSIONS)) {
-		allowance->sessions.least -= new_ns;
-		return DROP_LIMIT_SESSIONS;
-	}
-	const uint32_t free = oracle->config.sessions_max - oracle_session_count(oracle);
-	if (own.all >= limits->sessions_guaranteed / oracle->config.shard_count && free <= promised(oracle))
-		return free == 0 ? DROP_SESSIONS_EXHAUSTED : DROP_LIMIT_SESSIONS;
-	if (tcp && limits->half_open != 0 && own.half_open >= limits->half_open)
-		return DROP_LIMIT_HALF_OPEN;
-	if (tcp && reached(of, limits->half_open, own.half_open, remains.half_open, DROP_LIMIT_HALF_OPEN)) {
-		allowance->sessions.least -= new_ns;
-		return DROP_LIMIT_HALF_OPEN;
-	}
-	const bool too_fast = of->seen->reason == DROP_LIMIT_SESSION_RATE;
-	const int64_t worker_cost_ns = cost_ns(limits->worker_new_sessions_per_second);
-	struct credit *pace = worker_cost_ns != 0 ? pace_of(oracle, wire, own.of_worker, remains.of_worker) : NULL;
-	if (!spend_a_session(&allowance->sessions, new_ns, too_fast, pace != NULL && pace->least <= 0))
-		return DROP_LIMIT_SESSION_RATE;
-	if (reached(of, limits->worker_sessions, own.of_worker, remains.of_worker, DROP_LIMIT_SESSIONS) ||
-		reached(of, limits->sessions_per_remote, own.to_remote, remains.to_remote, DROP_LIMIT_SESSIONS) ||
-		reached(of, limits->worker_sessions_per_remote, own.of_worker_to_remote, remains.of_worker_to_remote,
-			DROP_LIMIT_SESSIONS))
-		return DROP_LIMIT_SESSIONS;
-	if (tcp && reached(of, limits->worker_half_open, own.half_open_of_worker, remains.half_open_of_worker,
-			   DROP_LIMIT_HALF_OPEN))
-		return DROP_LIMIT_HALF_OPEN;
-	if (pace != NULL && !spend_a_session(pace, worker_cost_ns, too_fast, false))
-		return DROP_LIMIT_SESSION_RATE;
-	return DROP_NONE;
 }
 
 /* A session of the mapping that an inside address and port has now. */
@@ -547,7 +229,7 @@ enum drop_reason create(struct oracle *oracle, struct judgement *of)
 		entry.egress_port = leader->egress_port;
 		entry.mapping = leader->mapping;
 	} else {
-		reason = choose(oracle, of, &entry);
+		reason = choose_port(oracle, of, &entry);
 		if (reason != DROP_NONE)
 			return reason;
 		if (independent(of->of, wire->protocol))
@@ -621,112 +303,4 @@ void session_moves(const struct oracle *oracle, const struct judgement *of, bool
 	}
 	if (refreshes)
 		entry->last_ns = oracle->now_ns;
-}
-
-static void reset_expected(struct oracle *oracle, const struct entry *entry, bool to_remote)
-{
-	const struct policy_vpc *vpc = vpc_of(oracle, entry->vni);
-	const uint32_t vtep = vpc != NULL ? vtep_of(oracle, entry) : 0;
-	struct judgement of = {.workspace = entry->workspace};
-	if (!to_remote && vpc != NULL && !vtep_trusted(oracle, vtep))
-		return;
-	struct allowance *allowance = allowance_of(oracle, &of);
-	oracle->resets_scarce = oracle->resets_scarce || allowance->answers <= 64ll * ANSWER_NS;
-	if (!spend(&allowance->answers, ANSWER_NS) || oracle->reset_count == RESETS_MAX)
-		return;
-	const bool tunnel = oracle->policy.encapsulation == POLICY_ENCAPSULATION_VXLAN;
-	const unsigned port = to_remote ? PORT_OUTSIDE : PORT_INSIDE;
-	if (vpc == NULL || oracle->workspaces[vpc->workspace_index] != entry->workspace)
-		return;
-	of.wire = to_remote ? (struct wire){.source = entry->inside,
-				      .destination = entry->remote,
-				      .source_port = entry->inside_port,
-				      .destination_port = entry->remote_port,
-				      .protocol = WIRE_TCP}
-			    : (struct wire){.source = entry->remote,
-				      .destination = entry->egress_address,
-				      .source_port = entry->remote_port,
-				      .destination_port = entry->egress_port,
-				      .protocol = WIRE_TCP};
-	if (route(oracle, &of, port, to_remote ? entry->remote : tunnel ? vtep : entry->inside) != DROP_NONE)
-		return;
-	struct output *output = &oracle->resets[oracle->reset_count++];
-	*output = (struct output){.forwarded = true, .port = port, .vni = entry->vni, .vtep = vtep, .hop = of.hop};
-	reset_packet(output, entry, to_remote);
-}
-
-/* Who is told that an open TCP session is over: both ends when it was idle, the remote when its worker has gone. */
-static void farewell(struct oracle *oracle, const struct entry *entry, bool gone)
-{
-	const struct policy_egress_ip *egress = egress_by_serial(oracle, entry->egress);
-	if (entry->protocol != WIRE_TCP || half_open(entry) || entry->state == SESSION_TCP_RESET ||
-		entry->state == SESSION_TCP_FIN_BOTH || egress == NULL)
-		return;
-	const uint32_t flags = RECORDS(oracle, policy_workspace, POLICY_WORKSPACES)[egress->workspace_index].flags;
-	if (gone && (flags & POLICY_WORKSPACE_RESET_GONE))
-		reset_expected(oracle, entry, true);
-	if (!gone && (flags & POLICY_WORKSPACE_RESET_IDLE)) {
-		reset_expected(oracle, entry, true);
-		reset_expected(oracle, entry, false);
-	}
-}
-
-const char *oracle_ended(struct oracle *oracle, const struct session *record)
-{
-	struct entry *entry = find_inside(oracle, record->vni_protocol >> 8, (uint8_t)record->vni_protocol,
-		record->inside_address, record->inside_port, record->remote_address, record->remote_port);
-	if (entry == NULL)
-		return "a session ended that should not have been there";
-	if (!oracle->has_policy)
-		return "a session ended while no policy was in force to judge it by";
-	const bool gone = !alive(oracle, entry);
-	if (!gone && entry->last_ns + timeout_ns(oracle, entry) > oracle->now_ns + TICK_NS)
-		return "a session ended before its time";
-	farewell(oracle, entry, gone);
-	entry_remove(oracle, entry);
-	return NULL;
-}
-
-const char *oracle_made(struct oracle *oracle, const struct oracle_seen *seen)
-{
-	for (uint32_t i = 0; i < oracle->reset_count; i++) {
-		if (!same(oracle, &oracle->resets[i], seen))
-			continue;
-		oracle->resets[i] = oracle->resets[--oracle->reset_count];
-		return NULL;
-	}
-	return oracle->resets_scarce ? NULL : "upkeep made a packet that nobody should get";
-}
-
-const char *oracle_upkeep_over(struct oracle *oracle)
-{
-	const bool missing = oracle->reset_count > 0 && !oracle->resets_scarce;
-	oracle->reset_count = 0;
-	oracle->resets_scarce = false;
-	return missing ? "a session ended, and an end of it that should be told was not" : NULL;
-}
-
-const char *oracle_session_overdue(struct oracle *oracle)
-{
-	if (!oracle->has_policy || oracle->now_ns < oracle->changed_ns + SECOND)
-		return NULL;
-	EACH_ENTRY (oracle, entry) {
-		const bool lives = alive(oracle, entry);
-		if (lives && entry->last_ns + timeout_ns(oracle, entry) + SECOND >= oracle->now_ns)
-			continue;
-		snprintf(oracle->complaint, sizeof(oracle->complaint),
-			"a session (protocol %u, %s, %s%s, idle for %.3f s) is still there over a second after its end",
-			entry->protocol, session_state_text(entry->state), lives ? "alive" : "dead",
-			entry->doubtful ? ", doubtful" : "", (double)(oracle->now_ns - entry->last_ns) / SECOND);
-		return oracle->complaint;
-	}
-	return NULL;
-}
-
-bool oracle_answers_scarce(const struct oracle *oracle)
-{
-	for (uint32_t i = 0; i < COUNT(oracle, POLICY_WORKSPACES); i++)
-		if (oracle->allowances[i].answers <= 64 * (int64_t)ANSWER_NS)
-			return true;
-	return false;
 }

@@ -178,21 +178,33 @@ enum drop_reason sender_refused(const struct oracle *oracle, const struct judgem
 enum drop_reason route(const struct oracle *oracle, struct judgement *of, unsigned port, uint32_t to);
 bool fits(const struct oracle *oracle, struct judgement *of, unsigned port);
 
-/* oracle_session.c */
+/* oracle_limits.c */
 struct allowance *allowance_of(struct oracle *oracle, const struct judgement *of);
 bool spend(int64_t *credit_ns, int64_t cost_ns);
-uint32_t ports_given(const struct oracle *oracle, const struct policy_egress_ip *ip);
 bool rates_held(struct oracle *oracle, const struct judgement *of);
+bool tallied(const struct policy_limits *limits);
+bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason);
+enum drop_reason limits_refuse(struct oracle *oracle, const struct judgement *of);
+
+/* oracle_ports.c */
+uint32_t ports_given(const struct oracle *oracle, const struct policy_egress_ip *ip);
+enum drop_reason choose_port(struct oracle *oracle, struct judgement *of, struct entry *entry);
+
+/* oracle_session.c */
 bool alive(const struct oracle *oracle, const struct entry *entry);
 void entry_remove(struct oracle *oracle, struct entry *entry);
+const struct session *record_of(const struct oracle *oracle, struct entry *entry);
 struct entry *listed_since(const struct oracle *oracle, struct entry *entry);
-bool reached(const struct judgement *of, uint32_t limit, uint32_t own, uint32_t remains, enum drop_reason reason);
+int64_t timeout_ns(const struct oracle *oracle, const struct entry *entry);
+bool half_open(const struct entry *entry);
 struct entry *find_inside(struct oracle *oracle, uint32_t vni, uint8_t protocol, uint32_t inside, uint16_t inside_port,
 	uint32_t remote, uint16_t remote_port);
 struct entry *find_outside(struct oracle *oracle, uint8_t protocol, uint32_t egress, uint16_t egress_port,
 	uint32_t remote, uint16_t remote_port);
 enum drop_reason create(struct oracle *oracle, struct judgement *of);
 void session_moves(const struct oracle *oracle, const struct judgement *of, bool outbound);
+
+/* oracle_end.c */
 const char *oracle_session_overdue(struct oracle *oracle);
 
 /* oracle_bytes.c */

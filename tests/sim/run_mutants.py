@@ -25,8 +25,8 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-SIM = ("world", "wire", "oracle", "oracle_policy", "oracle_session", "oracle_fragment", "oracle_bytes", "model",
-       "traffic", "sim")
+SIM = ("world", "wire", "oracle", "oracle_policy", "oracle_session", "oracle_ports", "oracle_limits", "oracle_end",
+       "oracle_fragment", "oracle_bytes", "model", "traffic", "sim")
 NAT_FIXTURE = ("fixture", "draft")
 COMPILER = ["ccache", "gcc"] if shutil.which("ccache") else ["gcc"]
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-fno-strict-aliasing", "-I.", "-MMD"]
