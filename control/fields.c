@@ -178,7 +178,7 @@ static void store_number(const struct field *field, uint64_t value, void *place)
 	}
 }
 
-uint64_t field_number(const struct field *field, const void *place)
+bool field_is_number(const struct field *field)
 {
 	switch (field->type) {
 	case FIELD_INTEGER:
@@ -188,10 +188,16 @@ uint64_t field_number(const struct field *field, const void *place)
 	case FIELD_BOOL:
 	case FIELD_CHOICE:
 	case FIELD_TABLE:
-		break;
+		return true;
 	default:
-		return 0;
+		return false;
 	}
+}
+
+uint64_t field_number(const struct field *field, const void *place)
+{
+	if (!field_is_number(field))
+		return 0;
 	if (field->bit)
 		return (*(const uint32_t *)place & field->bit) != 0;
 	switch (field->size_bytes) {

@@ -106,7 +106,9 @@ void fields_fill_defaults(const struct field_section *section, void *record);
 /* The same for one key. */
 void field_fill_default(const struct field *field, void *record);
 
-/* An integer-like value; 0 for other types. */
+/* Is each value of it a whole number in memory: a count, a duration, a rate, a choice …? */
+bool field_is_number(const struct field *field);
+/* That number; 0 for other types. */
 uint64_t field_number(const struct field *field, const void *place);
 
 /* Bytes of one element of a list. */

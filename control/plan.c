@@ -249,15 +249,9 @@ static bool values_equal(const struct field *field, const void *a, const void *b
 {
 	char a_text[FIELD_TEXT_SIZE_BYTES], b_text[FIELD_TEXT_SIZE_BYTES];
 
-	switch (field->type) {
-	case FIELD_INTEGER:
-	case FIELD_COUNT:
-	case FIELD_DURATION:
-	case FIELD_RATE:
-	case FIELD_BOOL:
-	case FIELD_CHOICE:
-	case FIELD_TABLE:
+	if (field_is_number(field))
 		return field_number(field, a) == field_number(field, b);
+	switch (field->type) {
 	case FIELD_IPV4:
 		return *(const uint32_t *)a == *(const uint32_t *)b;
 	case FIELD_CIDR:
