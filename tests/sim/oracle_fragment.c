@@ -90,7 +90,10 @@ static void drop_held(struct judgement *of, struct parts *datagram, enum drop_re
 	datagram->held_count = 0;
 }
 
-/* What is left of a workspace that has gone may count against the one that came after it, for the seconds it lasts. */
+/*
+ * What is left of a workspace that has gone may count against the one that came after it, for the seconds it lasts, and that
+ * one's against what is left.
+ */
 static bool hold(struct oracle *oracle, struct judgement *of)
 {
 	const struct parts *datagram = of->datagram;
@@ -103,7 +106,8 @@ static bool hold(struct oracle *oracle, struct judgement *of)
 	} own = {0}, remains = {0}, *count;
 	EACH_DATAGRAM (oracle, it) {
 		all += it->held_count;
-		if (it->payer != datagram->payer && workspace_exists(oracle, it->payer))
+		if (it->payer != datagram->payer && workspace_exists(oracle, it->payer) &&
+			(it->payer != of->workspace || workspace_exists(oracle, datagram->payer)))
 			continue;
 		count = it->payer == datagram->payer ? &own : &remains;
 		count->all += it->held_count;
