@@ -214,22 +214,6 @@ static void host_stack_cannot_reach_a_worker(void **state)
 	lab_run("ip route del 10.0.0.5/32 dev w1");
 }
 
-static uint32_t sum_of(const uint8_t *bytes, size_t length_bytes, uint32_t sum)
-{
-	for (size_t i = 0; i + 1 < length_bytes; i += 2)
-		sum += frame_get16(bytes + i);
-	if (length_bytes % 2)
-		sum += (uint32_t)bytes[length_bytes - 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-static uint32_t pseudo_header_sum(const uint8_t *ip, size_t tcp_bytes)
-{
-	return sum_of(ip + 12, 8, (uint32_t)(PROTOCOL_TCP + tcp_bytes));
-}
-
 enum { TCP_BYTES = 20, SEGMENT_BYTES = 500, SEGMENT_COUNT = 3 };
 
 /* One large TCP packet whose checksum and segmentation are left to the device, as veth passes them on from a worker. */
@@ -252,7 +236,7 @@ static void send_gso(int fd, struct frame *frame)
 	frame_put16(tcp + 2, 80);
 	tcp[12] = TCP_BYTES / 4 << 4;
 	tcp[13] = 0x10;
-	frame_put16(tcp + 16, (uint16_t)pseudo_header_sum(ip, frame->length_bytes - ETHERNET_BYTES - IPV4_BYTES));
+	frame_put16(tcp + 16, frame_pseudo_sum(ip, frame->length_bytes - ETHERNET_BYTES - IPV4_BYTES));
 	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), 0);
 	assert_int_equal(writev(fd, parts, 2), sizeof(header) + frame->length_bytes);
 	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &zero, sizeof(zero)), 0);
@@ -281,8 +265,8 @@ static void gso_packet_with_partial_checksum_leaves_as_whole_segments(void **sta
 
 		assert_true(lab_receive(fixture->underlay_fd, &received));
 		assert_int_equal(received.length_bytes, OUTER_BYTES + ETHERNET_BYTES + IPV4_BYTES + tcp_bytes);
-		assert_int_equal(sum_of(ip, IPV4_BYTES, 0), 0xffff);
-		assert_int_equal(sum_of(tcp, tcp_bytes, pseudo_header_sum(ip, tcp_bytes)), 0xffff);
+		assert_int_equal(frame_sum(ip, IPV4_BYTES, 0), 0xffff);
+		assert_int_equal(frame_sum(tcp, tcp_bytes, frame_pseudo_sum(ip, tcp_bytes)), 0xffff);
 	}
 	assert_int_equal(classifier_read_workspace(fixture->classifier, 0, &after), STATUS_OK);
 	assert_int_equal(after.out_packets, before.out_packets + SEGMENT_COUNT);

@@ -8,8 +8,6 @@
 
 #include <cmocka.h>
 
-#include <bpf/bpf.h>
-
 #include "tests/bpf/lab.h"
 #include "tests/bpf/worker_fixture.h"
 
@@ -40,17 +38,15 @@ enum {
 
 static void config_set(const struct worker_fixture *fixture, uint32_t lease_s)
 {
-	struct worker_config config = {
+	const struct worker_config config = {
 		.vxlan_ifindex = fixture->vxlan_ifindex,
 		.vtep_be = htonl(HOST_VTEP),
 		.mtu_bytes = MTU,
 		.dhcp_lease_s = lease_s,
 		.dns_option = {6, 8, 9, 9, 9, 9, 1, 1, 1, 1},
 	};
-	uint32_t zero = 0;
 
-	assert_int_equal(
-		bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.worker_config), &zero, &config, BPF_ANY), 0);
+	worker_config_set(fixture, &config);
 }
 
 static int dhcp_reset(void **state)
@@ -106,11 +102,6 @@ static void add_server(struct frame *frame, uint32_t server)
 	end[6] = 255;
 }
 
-static uint32_t get32(const uint8_t *at)
-{
-	return (uint32_t)frame_get16(at) << 16 | frame_get16(at + 2);
-}
-
 /* The option's value; NULL: it is not there. Pads are passed over, the end must come. */
 static const uint8_t *option_of(const struct frame *answer, uint8_t code, uint8_t *ret_length)
 {
@@ -147,7 +138,6 @@ static void assert_no_option(const struct frame *answer, uint8_t code)
 static void assert_answer_head(const struct frame *answer, uint32_t destination, const uint8_t *destination_mac)
 {
 	const uint8_t *ip = answer->bytes + ETHERNET_BYTES, *udp = ip + IPV4_BYTES;
-	uint32_t sum = 0;
 
 	assert_memory_equal(answer->bytes, destination_mac, 6);
 	assert_memory_equal(answer->bytes + 6, gateway_mac, 6);
@@ -155,18 +145,16 @@ static void assert_answer_head(const struct frame *answer, uint32_t destination,
 	assert_int_equal(ip[0], 0x45);
 	assert_int_equal(frame_get16(ip + 2), answer->length_bytes - ETHERNET_BYTES);
 	assert_int_equal(ip[9], PROTOCOL_UDP);
-	for (int i = 0; i < IPV4_BYTES; i += 2)
-		sum += frame_get16(ip + i);
-	assert_int_equal((sum & 0xffff) + (sum >> 16), 0xffff);
-	assert_int_equal(get32(ip + 12), WORKER_GATEWAY_ADDRESS);
-	assert_int_equal(get32(ip + 16), destination);
+	assert_int_equal(frame_sum(ip, IPV4_BYTES, 0), 0xffff);
+	assert_int_equal(frame_get32(ip + 12), WORKER_GATEWAY_ADDRESS);
+	assert_int_equal(frame_get32(ip + 16), destination);
 	assert_int_equal(frame_get16(udp), 67);
 	assert_int_equal(frame_get16(udp + 2), 68);
 	assert_int_equal(frame_get16(udp + 4), answer->length_bytes - ETHERNET_BYTES - IPV4_BYTES);
 	assert_int_equal(answer->bytes[BOOTP_OFFSET], 2);
-	assert_int_equal(get32(answer->bytes + BOOTP_OFFSET + 4), TRANSACTION);
+	assert_int_equal(frame_get32(answer->bytes + BOOTP_OFFSET + 4), TRANSACTION);
 	assert_memory_equal(answer->bytes + HARDWARE_OFFSET, worker_mac, 6);
-	assert_int_equal(get32(answer->bytes + MAGIC_OFFSET), 0x63825363);
+	assert_int_equal(frame_get32(answer->bytes + MAGIC_OFFSET), 0x63825363);
 	/* RFC 951: a message has at least 300 bytes. */
 	assert_true(answer->length_bytes >= BOOTP_OFFSET + 300);
 	for (int i = 0; i < 192; i++)
@@ -202,7 +190,7 @@ static void discover_is_offered_the_pinned_address(void **state)
 	struct worker_run run = assert_answered(state, &frame, OFFER);
 
 	assert_answer_head(&run.out, WORKER_ADDRESS, worker_mac);
-	assert_int_equal(get32(run.out.bytes + YOURS_OFFSET), WORKER_ADDRESS);
+	assert_int_equal(frame_get32(run.out.bytes + YOURS_OFFSET), WORKER_ADDRESS);
 	assert_option(&run.out, 51, (uint8_t[]){0, 0, LEASE_S >> 8, LEASE_S & 0xff}, 4);
 	assert_address_given(&run.out);
 }
@@ -212,7 +200,7 @@ static void discover_of_another_address_is_offered_the_pinned_one(void **state)
 	struct frame frame = message(DISCOVER, WORKER_ADDRESS + 1);
 	struct worker_run run = assert_answered(state, &frame, OFFER);
 
-	assert_int_equal(get32(run.out.bytes + YOURS_OFFSET), WORKER_ADDRESS);
+	assert_int_equal(frame_get32(run.out.bytes + YOURS_OFFSET), WORKER_ADDRESS);
 }
 
 static void client_that_can_not_take_unicast_is_answered_by_broadcast(void **state)
@@ -235,7 +223,7 @@ static void request_is_acknowledged(void **state)
 	add_server(&frame, WORKER_GATEWAY_ADDRESS);
 	run = assert_answered(state, &frame, ACK);
 	assert_answer_head(&run.out, WORKER_ADDRESS, worker_mac);
-	assert_int_equal(get32(run.out.bytes + YOURS_OFFSET), WORKER_ADDRESS);
+	assert_int_equal(frame_get32(run.out.bytes + YOURS_OFFSET), WORKER_ADDRESS);
 	assert_option(&run.out, 51, (uint8_t[]){0, 0, LEASE_S >> 8, LEASE_S & 0xff}, 4);
 	assert_address_given(&run.out);
 }
@@ -264,7 +252,7 @@ static void request_of_another_address_is_refused(void **state)
 	struct worker_run run = assert_answered(state, &frame, NAK);
 
 	assert_answer_head(&run.out, 0xffffffff, everybody);
-	assert_int_equal(get32(run.out.bytes + YOURS_OFFSET), 0);
+	assert_int_equal(frame_get32(run.out.bytes + YOURS_OFFSET), 0);
 	assert_no_option(&run.out, 51);
 	assert_no_option(&run.out, 3);
 	assert_no_option(&run.out, 121);
@@ -280,7 +268,7 @@ static void inform_is_told_the_rest(void **state)
 	frame_put32(frame.bytes + CLIENT_OFFSET, WORKER_ADDRESS);
 	run = assert_answered(state, &frame, ACK);
 	assert_answer_head(&run.out, WORKER_ADDRESS, worker_mac);
-	assert_int_equal(get32(run.out.bytes + YOURS_OFFSET), 0);
+	assert_int_equal(frame_get32(run.out.bytes + YOURS_OFFSET), 0);
 	assert_no_option(&run.out, 51);
 	assert_address_given(&run.out);
 }

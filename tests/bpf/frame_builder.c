@@ -11,6 +11,11 @@ uint16_t frame_get16(const uint8_t *at)
 	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+uint32_t frame_get32(const uint8_t *at)
+{
+	return (uint32_t)frame_get16(at) << 16 | frame_get16(at + 2);
+}
+
 void frame_put16(uint8_t *at, uint16_t value)
 {
 	at[0] = (uint8_t)(value >> 8);
@@ -23,15 +28,36 @@ void frame_put32(uint8_t *at, uint32_t value)
 	frame_put16(at + 2, (uint16_t)value);
 }
 
-static uint16_t ipv4_checksum(const uint8_t *header, size_t length_bytes)
+uint16_t frame_sum(const uint8_t *bytes, size_t length_bytes, uint32_t sum)
 {
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i < length_bytes; i += 2)
-		sum += frame_get16(header + i);
+	for (size_t i = 0; i + 1 < length_bytes; i += 2)
+		sum += frame_get16(bytes + i);
+	if (length_bytes % 2)
+		sum += (uint32_t)bytes[length_bytes - 1] << 8;
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
+	return (uint16_t)sum;
+}
+
+uint16_t frame_pseudo_sum(const uint8_t *ip, size_t length_bytes)
+{
+	return frame_sum(ip + 12, 8, (uint32_t)(ip[9] + length_bytes));
+}
+
+uint16_t frame_transport_sum(const struct frame *frame)
+{
+	const uint8_t *ip = frame->bytes + ETHERNET_BYTES;
+	size_t length_bytes = frame->length_bytes - ETHERNET_BYTES - IPV4_BYTES;
+
+	return frame_sum(ip + IPV4_BYTES, length_bytes, frame_pseudo_sum(ip, length_bytes));
+}
+
+void frame_put_transport_sum(struct frame *frame, size_t checksum_offset)
+{
+	uint8_t *at = frame->bytes + ETHERNET_BYTES + IPV4_BYTES + checksum_offset;
+
+	frame_put16(at, 0);
+	frame_put16(at, (uint16_t)~frame_transport_sum(frame));
 }
 
 void frame_build_ipv4(struct frame *ret_frame, const struct frame_ipv4 *spec)
@@ -55,7 +81,7 @@ void frame_build_ipv4(struct frame *ret_frame, const struct frame_ipv4 *spec)
 	frame_put32(ip + 12, spec->source);
 	frame_put32(ip + 16, spec->destination);
 	memset(ip + IPV4_BYTES, IPV4_OPTION_NOP, spec->options_bytes);
-	frame_put16(ip + 10, ipv4_checksum(ip, header_bytes));
+	frame_put16(ip + 10, (uint16_t)~frame_sum(ip, header_bytes, 0));
 	if (transport_bytes != 0) {
 		frame_put16(transport, spec->source_port);
 		frame_put16(transport + 2, spec->destination_port);

@@ -52,8 +52,19 @@ void frame_build_vxlan(
 /* Puts an 802.1Q tag behind the MACs. */
 void frame_tag_vlan(struct frame *frame, uint16_t vlan);
 
+/*
+ * The Internet checksum's sum (RFC 1071), on top of `sum` and folded: 0xffff over what has a right one. Over what is behind
+ * an IPv4 header without options it starts with that of the pseudo header.
+ */
+uint16_t frame_sum(const uint8_t *bytes, size_t length_bytes, uint32_t sum);
+uint16_t frame_pseudo_sum(const uint8_t *ip, size_t length_bytes);
+uint16_t frame_transport_sum(const struct frame *frame);
+/* `checksum_offset`: in the transport header. */
+void frame_put_transport_sum(struct frame *frame, size_t checksum_offset);
+
 /* Big-endian access. */
 uint16_t frame_get16(const uint8_t *at);
+uint32_t frame_get32(const uint8_t *at);
 void frame_put16(uint8_t *at, uint16_t value);
 void frame_put32(uint8_t *at, uint32_t value);
 

@@ -231,17 +231,6 @@ static struct frame udp_frame(uint32_t destination, uint16_t port, uint16_t frag
 	return frame;
 }
 
-static uint16_t checksum_of(const uint8_t *bytes, size_t length_bytes)
-{
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i < length_bytes; i += 2)
-		sum += frame_get16(bytes + i);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
 /* Counted as denied, and turned into the ICMP error that goes back to the worker. */
 static void assert_denied(const struct worker_fixture *fixture, const struct frame *frame)
 {
@@ -264,10 +253,10 @@ static void assert_denied(const struct worker_fixture *fixture, const struct fra
 	assert_int_equal(ip[9], PROTOCOL_ICMP);
 	assert_memory_equal(ip + 12, from_gateway, 4);
 	assert_memory_equal(ip + 16, to_worker, 4);
-	assert_int_equal(checksum_of(ip, IPV4_BYTES), 0xffff);
+	assert_int_equal(frame_sum(ip, IPV4_BYTES, 0), 0xffff);
 	assert_int_equal(icmp[0], 3);
 	assert_int_equal(icmp[1], 13);
-	assert_int_equal(checksum_of(icmp, ANSWER_BYTES - ETHERNET_BYTES - IPV4_BYTES), 0xffff);
+	assert_int_equal(frame_sum(icmp, ANSWER_BYTES - ETHERNET_BYTES - IPV4_BYTES, 0), 0xffff);
 	assert_memory_equal(icmp + ICMP_BYTES, frame->bytes + ETHERNET_BYTES, IPV4_BYTES + 8);
 }
 
@@ -390,14 +379,14 @@ static void dscp_is_set_with_a_right_checksum_and_ecn_is_kept(void **state)
 
 			ip[1] = (uint8_t)before;
 			frame_put16(ip + 10, 0);
-			frame_put16(ip + 10, (uint16_t)~checksum_of(ip, IPV4_BYTES));
+			frame_put16(ip + 10, (uint16_t)~frame_sum(ip, IPV4_BYTES, 0));
 			workspace.dscp = WORKSPACE_DSCP_SET | dscp;
 			workspace_set(fixture, &workspace);
 			run = worker_run(fixture, &frame);
 			assert_int_equal(run.action, TC_ACT_REDIRECT);
 			ip = run.out.bytes + ETHERNET_BYTES;
 			assert_int_equal(ip[1], dscp << 2 | (before & 3));
-			assert_int_equal(checksum_of(ip, IPV4_BYTES), 0xffff);
+			assert_int_equal(frame_sum(ip, IPV4_BYTES, 0), 0xffff);
 			workspace_set(fixture, &plain);
 			assert_int_equal(worker_run(fixture, &frame).out.bytes[ETHERNET_BYTES + 1], before);
 		}
@@ -405,13 +394,6 @@ static void dscp_is_set_with_a_right_checksum_and_ecn_is_kept(void **state)
 }
 
 /* ---- samples ---- */
-
-static int keep_sample(void *context, void *data, size_t size_bytes)
-{
-	assert_true(size_bytes >= sizeof(struct drop_sample));
-	memcpy(context, data, sizeof(struct drop_sample));
-	return 0;
-}
 
 static struct sample_state sample_totals(const struct worker_fixture *fixture)
 {
@@ -426,28 +408,17 @@ static struct sample_state sample_totals(const struct worker_fixture *fixture)
 	return sum;
 }
 
-static void watch(const struct worker_fixture *fixture, uint64_t interval_ns)
-{
-	const struct sample_config config = {.interval_ns = interval_ns};
-	uint32_t zero = 0;
-
-	assert_int_equal(
-		bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.sample_config), &zero, &config, BPF_ANY), 0);
-}
-
 static void dropped_packet_is_sampled_with_its_beginning_while_somebody_watches(void **state)
 {
 	const struct worker_fixture *fixture = *state;
 	struct frame frame = worker_frame(PROTOCOL_TCP), small;
 	struct drop_sample sample = {0};
-	struct ring_buffer *ring;
+	struct ring_buffer *ring = worker_samples_open(fixture, &sample);
 
-	ring = ring_buffer__new(bpf_map__fd(fixture->bpf->maps.drop_samples), keep_sample, &sample, NULL);
-	assert_non_null(ring);
 	frame_put32(frame.bytes + ETHERNET_BYTES + 12, WORKER_ADDRESS + 1);
 	assert_worker_dropped(fixture, &frame, WORKER_DROP_SPOOFED_SOURCE);
 	assert_int_equal(ring_buffer__consume(ring), 0);
-	watch(fixture, 1);
+	worker_samples_watch(fixture, 1);
 	assert_worker_dropped(fixture, &frame, WORKER_DROP_SPOOFED_SOURCE);
 	assert_int_equal(ring_buffer__consume(ring), 1);
 	assert_int_equal(sample.reason, WORKER_DROP_SPOOFED_SOURCE);
@@ -462,7 +433,7 @@ static void dropped_packet_is_sampled_with_its_beginning_while_somebody_watches(
 	assert_int_equal(ring_buffer__consume(ring), 1);
 	assert_int_equal(sample.captured_bytes, small.length_bytes);
 	assert_memory_equal(sample.bytes, small.bytes, small.length_bytes);
-	watch(fixture, 0);
+	worker_samples_watch(fixture, 0);
 	ring_buffer__free(ring);
 }
 
@@ -472,19 +443,17 @@ static void samples_beyond_the_pace_or_the_ring_are_counted_as_lost(void **state
 	struct frame frame = worker_frame(PROTOCOL_TCP);
 	struct sample_state before = sample_totals(fixture), after;
 	struct drop_sample sample;
-	struct ring_buffer *ring =
-		ring_buffer__new(bpf_map__fd(fixture->bpf->maps.drop_samples), keep_sample, &sample, NULL);
+	struct ring_buffer *ring = worker_samples_open(fixture, &sample);
 
-	assert_non_null(ring);
 	frame_put32(frame.bytes + ETHERNET_BYTES + 12, WORKER_ADDRESS + 1);
-	watch(fixture, FOREVER_NS);
+	worker_samples_watch(fixture, FOREVER_NS);
 	for (int i = 0; i < 2 * BPF_SAMPLE_BURST; i++)
 		assert_int_equal(worker_run(fixture, &frame).action, TC_ACT_SHOT);
 	after = sample_totals(fixture);
 	assert_int_equal(after.taken - before.taken + after.lost - before.lost, 2 * BPF_SAMPLE_BURST);
 	assert_in_range(after.taken - before.taken, 1, BPF_SAMPLE_BURST * (uint64_t)libbpf_num_possible_cpus());
 	assert_int_equal(ring_buffer__consume(ring), after.taken - before.taken);
-	watch(fixture, 0);
+	worker_samples_watch(fixture, 0);
 	ring_buffer__free(ring);
 }
 

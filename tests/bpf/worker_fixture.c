@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -71,13 +72,36 @@ void workspace_set(const struct worker_fixture *fixture, const struct workspace_
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.workspaces), &index, value, BPF_ANY), 0);
 }
 
-void worker_set_config(const struct worker_fixture *fixture, uint32_t vxlan_ifindex)
+void worker_config_set(const struct worker_fixture *fixture, const struct worker_config *config)
 {
-	struct worker_config config = {.vxlan_ifindex = vxlan_ifindex, .vtep_be = htonl(HOST_VTEP)};
+	uint32_t zero = 0;
+
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.worker_config), &zero, config, BPF_ANY), 0);
+}
+
+static int keep_sample(void *context, void *data, size_t size_bytes)
+{
+	assert_true(size_bytes >= sizeof(struct drop_sample));
+	memcpy(context, data, sizeof(struct drop_sample));
+	return 0;
+}
+
+struct ring_buffer *worker_samples_open(const struct worker_fixture *fixture, struct drop_sample *ret_sample)
+{
+	struct ring_buffer *ring =
+		ring_buffer__new(bpf_map__fd(fixture->bpf->maps.drop_samples), keep_sample, ret_sample, NULL);
+
+	assert_non_null(ring);
+	return ring;
+}
+
+void worker_samples_watch(const struct worker_fixture *fixture, uint64_t interval_ns)
+{
+	const struct sample_config config = {.interval_ns = interval_ns};
 	uint32_t zero = 0;
 
 	assert_int_equal(
-		bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.worker_config), &zero, &config, BPF_ANY), 0);
+		bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.sample_config), &zero, &config, BPF_ANY), 0);
 }
 
 int worker_fixture_open(void **state)
@@ -116,7 +140,8 @@ int worker_reset(void **state)
 	worker.vtep_be = htonl(HOST_VTEP);
 	worker_set(fixture, &worker);
 	workspace_set(fixture, &workspace);
-	worker_set_config(fixture, fixture->vxlan_ifindex);
+	worker_config_set(
+		fixture, &(struct worker_config){.vxlan_ifindex = fixture->vxlan_ifindex, .vtep_be = htonl(HOST_VTEP)});
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(fixture->bpf->maps.gateways), &gateway_be, &one, BPF_ANY), 0);
 	return 0;
 }

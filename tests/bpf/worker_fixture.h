@@ -52,11 +52,15 @@ int worker_reset(void **state);
 void worker_set(const struct worker_fixture *fixture, const struct worker_value *value);
 struct worker_value worker_get(const struct worker_fixture *fixture);
 void workspace_set(const struct worker_fixture *fixture, const struct workspace_value *value);
-void worker_set_config(const struct worker_fixture *fixture, uint32_t vxlan_ifindex);
+void worker_config_set(const struct worker_fixture *fixture, const struct worker_config *config);
 
 uint64_t worker_drops(const struct worker_fixture *fixture, uint32_t reason);
 uint64_t worker_all_drops(const struct worker_fixture *fixture);
 struct workspace_traffic worker_traffic(const struct worker_fixture *fixture);
+
+/* Each sample of a drop that is consumed goes to `ret_sample`; one in so many ns at most, 0: none. */
+struct ring_buffer *worker_samples_open(const struct worker_fixture *fixture, struct drop_sample *ret_sample);
+void worker_samples_watch(const struct worker_fixture *fixture, uint64_t interval_ns);
 
 /* A whole packet of the worker to the remote; UDP goes to port 53. */
 struct frame worker_frame(uint8_t protocol);

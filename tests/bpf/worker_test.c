@@ -367,9 +367,10 @@ static void missing_vxlan_device_is_dropped_as_tunnel(void **state)
 {
 	struct frame frame = worker_frame(PROTOCOL_TCP);
 
-	worker_set_config(*state, 0);
+	worker_config_set(*state, &(struct worker_config){.vxlan_ifindex = 0});
 	assert_worker_dropped(*state, &frame, WORKER_DROP_TUNNEL);
-	worker_set_config(*state, 999999); /* deleted behind our back */
+	/* deleted behind our back */
+	worker_config_set(*state, &(struct worker_config){.vxlan_ifindex = 999999});
 	assert_worker_dropped(*state, &frame, WORKER_DROP_TUNNEL);
 }
 
