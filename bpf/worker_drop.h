@@ -16,17 +16,17 @@
 #include "bpf/worker_limit.h"
 #include "bpf/worker_maps.h"
 
-/* Whether the packet has its Ethernet header (yet): at a cgroup it has not. */
+/* Whether the packet has its Ethernet header (yet): at a cgroup it has not. The value: bytes that are missing. */
 enum frame_head { HEAD_ETHERNET = 0, HEAD_NONE = ETH_HLEN };
 
 /* The beginning of the frame, as far as it fits; an Ethernet header that is not there is made of zeros and its type. */
 static __always_inline void sample_capture(struct __sk_buff *skb, enum frame_head head, struct drop_sample *record)
 {
-	__u32 length_bytes = skb->len, offset = head == HEAD_NONE ? ETH_HLEN : 0;
+	__u32 length_bytes = skb->len;
 	__be16 protocol_be = (__be16)skb->protocol;
 
-	if (length_bytes > BPF_SAMPLE_CAPTURE_BYTES - offset)
-		length_bytes = BPF_SAMPLE_CAPTURE_BYTES - offset;
+	if (length_bytes > BPF_SAMPLE_CAPTURE_BYTES - head)
+		length_bytes = BPF_SAMPLE_CAPTURE_BYTES - head;
 	/* Says to the verifier what it can not follow: 1..BPF_SAMPLE_CAPTURE_BYTES - ETH_HLEN. */
 	asm volatile("" : "+r"(length_bytes));
 	if (head == HEAD_NONE) {
@@ -40,7 +40,9 @@ static __always_inline void sample_capture(struct __sk_buff *skb, enum frame_hea
 	}
 }
 
-/* A CPU's samples beyond its burst are counted as lost, so that a flood of drops costs a clock reading each and no more. */
+/*
+ * A CPU's samples beyond its burst are counted as lost, so that a flood of drops costs a clock reading each and no more.
+ */
 static __noinline int sample(
 	struct __sk_buff *skb, enum worker_drop reason, __u32 workspace_index, __u32 vni, enum frame_head head)
 {
@@ -71,7 +73,7 @@ static __noinline int sample(
 	record->workspace_index = workspace_index;
 	record->vni = vni;
 	record->reason = reason;
-	record->length_bytes = skb->len;
+	record->length_bytes = skb->len + head;
 	sample_capture(skb, head, record);
 	bpf_ringbuf_submit(record, 0);
 	return 0;

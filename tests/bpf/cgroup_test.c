@@ -143,6 +143,25 @@ static void only_what_was_delivered_comes_in(void **state)
 	}
 }
 
+/* `postern monitor` is shown a frame, though at the cgroup there is no Ethernet header yet. */
+static void sample_of_a_refused_packet_has_an_ethernet_header_and_its_length(void **state)
+{
+	const struct cgroup_fixture *fixture = *state;
+	struct frame frame = cgroup_outbound_to(REMOTE_ADDRESS, PROTOCOL_UDP);
+	struct drop_sample sample = {0};
+	struct ring_buffer *ring = worker_samples_open(fixture->base, &sample);
+
+	worker_samples_watch(fixture->base, 1);
+	cgroup_tree_enter(&fixture->tree, "nobody");
+	assert_refused_at_cgroup(fixture, &frame, fixture->base->stranger_ifindex, WORKER_DROP_UNKNOWN_CGROUP);
+	assert_int_equal(ring_buffer__consume(ring), 1);
+	assert_int_equal(sample.length_bytes, frame.length_bytes);
+	assert_int_equal(sample.captured_bytes, BPF_SAMPLE_CAPTURE_BYTES);
+	assert_memory_equal(sample.bytes + 12, frame.bytes + 12, BPF_SAMPLE_CAPTURE_BYTES - 12);
+	worker_samples_watch(fixture->base, 0);
+	ring_buffer__free(ring);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +170,7 @@ int main(void)
 		cmocka_unit_test_setup(nobody_wraps_his_own_packets, cgroup_reset),
 		cmocka_unit_test_setup(loopback_reaches_the_same_worker_alone, cgroup_reset),
 		cmocka_unit_test_setup(only_what_was_delivered_comes_in, cgroup_reset),
+		cmocka_unit_test_setup(sample_of_a_refused_packet_has_an_ethernet_header_and_its_length, cgroup_reset),
 	};
 
 	lab_require_root();
