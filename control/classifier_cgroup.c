@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <mntent.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -150,6 +151,17 @@ static int attach(int cgroup_fd, enum classifier_cgroup_program kind, int progra
 	return error;
 }
 
+/* Of what this process sees: closing it would close the host, and posternd with it. */
+static bool is_top(int fd)
+{
+	int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool top = up < 0 || !is_cgroup2(up);
+
+	if (up >= 0)
+		close(up);
+	return top;
+}
+
 static enum status cgroup_attach(const char *path, const int program_fds[CLASSIFIER_CGROUP_PROGRAM_COUNT],
 	uint64_t *ret_id, uint32_t *ret_level, struct problems *problems)
 {
@@ -166,7 +178,7 @@ static enum status cgroup_attach(const char *path, const int program_fds[CLASSIF
 		return STATUS_SYSTEM;
 	}
 	level = level_of(fd);
-	for (int kind = 0; kind < CLASSIFIER_CGROUP_PROGRAM_COUNT && error == 0; kind++)
+	for (int kind = 0; kind < CLASSIFIER_CGROUP_PROGRAM_COUNT && error == 0 && !is_top(fd); kind++)
 		error = attach(fd, kind, program_fds[kind]);
 	if (error != 0) {
 		problems_add(problems,
@@ -278,7 +290,7 @@ static bool uplink_read(const char *interface, struct worker_config *config)
 	if (whole)
 		memcpy(&config->uplink_address_be, &((struct sockaddr_in *)(void *)&answer.ifr_addr)->sin_addr,
 			sizeof(config->uplink_address_be));
-	whole = whole && ask(fd, SIOCGIFHWADDR, interface, &answer);
+	whole = whole && ask(fd, SIOCGIFHWADDR, interface, &answer) && answer.ifr_hwaddr.sa_family == ARPHRD_ETHER;
 	if (whole)
 		memcpy(config->uplink_mac, answer.ifr_hwaddr.sa_data, sizeof(config->uplink_mac));
 	if (fd >= 0)
