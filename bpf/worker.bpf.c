@@ -338,15 +338,15 @@ int uplink_egress(struct __sk_buff *skb)
 	if (!config || config->cgroup_level == 0 ||
 		bpf_skb_ancestor_cgroup_id(skb, (int)config->cgroup_level) != config->cgroup_id)
 		return skb->mark == WORKER_SOCKET_MARK ? drop(skb, WORKER_DROP_UNKNOWN_CGROUP) : TC_ACT_UNSPEC;
-	worker = cgroup_worker(skb, config, &key);
 	if (!frame_reach(skb, sizeof(*ethernet) + sizeof(*ip)))
 		return drop(skb, WORKER_DROP_MALFORMED);
 	ethernet = (void *)(long)skb->data;
 	ip = (void *)(ethernet + 1);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
 		return drop(skb, WORKER_DROP_MALFORMED);
-	if (ethernet->h_proto == bpf_htons(ETH_P_IP) && is_tunnelled(ip, config))
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP) && is_tunnelled(skb, ip, config))
 		return TC_ACT_UNSPEC;
+	worker = cgroup_worker(skb, config, &key);
 	if (!worker)
 		return drop_unadmitted(skb, key, WORKER_DROP_UNKNOWN_CGROUP, HEAD_ETHERNET);
 	if (skb->vlan_present || ethernet->h_proto != bpf_htons(ETH_P_IP))
@@ -365,7 +365,8 @@ int uplink_egress(struct __sk_buff *skb)
 	return send_by_policy(skb, worker, config, ethernet, ip);
 }
 
-/* Nothing reaches a worker but what reply_ingress, the ARP and the DHCP answer made for it: no neighbour, bridge or host
+/*
+ * Nothing reaches a worker but what reply_ingress, the ARP and the DHCP answer made for it: no neighbour, bridge or host
  * service.
  */
 SEC("tc")

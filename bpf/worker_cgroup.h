@@ -42,6 +42,8 @@ enum {
 	ICMP_CHECKSUM_OFFSET = 2,
 	ICMP_TYPE_TIME_EXCEEDED = 11,
 	ICMP_TYPE_PARAMETER_PROBLEM = 12,
+	FAMILY_IPV4 = 2, /* AF_INET, AF_INET6; <sys/socket.h> needs the C library */
+	FAMILY_IPV6 = 10,
 	CGROUP_PASS = 1,
 	CGROUP_DROP = 0,
 };
@@ -223,11 +225,18 @@ static __always_inline __u32 wire_bytes(struct __sk_buff *skb, const struct iphd
 	return ipv4_header_bytes(ip) + (__u32)(data_offset >> 4) * 4 + skb->gso_size;
 }
 
-/* The tunnel's own packet, which still belongs to the worker's socket. Workers can not send there: cgroup_egress. */
-static __always_inline int is_tunnelled(const struct iphdr *ip, const struct worker_config *config)
+/*
+ * The tunnel's own packet, which still belongs to the worker's socket. Workers can not send there themselves: what their
+ * sockets of IP send, raw ones too, passes cgroup_egress. A packet socket's does not, and is never the tunnel's.
+ */
+static __always_inline int is_tunnelled(
+	struct __sk_buff *skb, const struct iphdr *ip, const struct worker_config *config)
 {
+	const struct bpf_sock *socket = skb->sk;
 	__be32 destination_be = ip->daddr;
 
+	if (!socket || (socket->family != FAMILY_IPV4 && socket->family != FAMILY_IPV6))
+		return 0;
 	return ip->protocol == IPPROTO_UDP && ip->saddr == config->vtep_be &&
 	       bpf_map_lookup_elem(&gateways, &destination_be);
 }

@@ -82,8 +82,8 @@ def listen(port):
     kept["listener"] = socket.create_server(("127.0.0.1", port))
 
 
-def connect(port, family=socket.AF_INET):
-    with socket.socket(family, socket.SOCK_STREAM) as one:
+def connect(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
         one.settimeout(TIMEOUT_S)
         one.connect(("127.0.0.1", port))
 
