@@ -5,10 +5,8 @@
 usage: tests/netns/bad_days.py BUILD_DIR [--routes N] [--rounds N] [--seed S]
 """
 
-import argparse
 import os
 import random
-import sys
 import time
 
 import harness  # first: it sets the path
@@ -26,7 +24,8 @@ DIES_WITHIN_S = 0.15
 
 def streams_begin(scene):
     scene.echo = traffic.UdpEcho(scene.lab.inet)
-    scene.streams = [traffic.NumberedStream(worker, scene.echo, worker.workspace) for worker in (scene.acme, scene.globex)]
+    workers = (scene.acme, scene.globex)
+    scene.streams = [traffic.NumberedStream(worker, scene.echo, worker.workspace) for worker in workers]
     for stream in scene.streams:
         stream.progress()
 
@@ -34,8 +33,7 @@ def streams_begin(scene):
 def streams_end(scene, may_lose=False):
     for stream in scene.streams:
         stream.progress()
-        stream.stopped_at = time.monotonic()
-        stream.stopped.set()
+        stream.halt()
     lost = {stream.tag: len(numbers) for stream in scene.streams if (numbers := stream.stop())}
     moved = [stream.tag for stream in scene.streams if len(stream.sources) != 1]
     scene.echo.close()
@@ -57,22 +55,31 @@ def routes_flap(scene):
                 route = f"20.{i >> 16}.{i >> 8 & 255}.{i & 255}/32"
                 file.write(f"route {name} {route} {line.format(router=topology.ROUTER_ADDRESS)}\n")
     streams_begin(scene)
-    resyncs = resync_count(scene)
+    resyncs, before = resync_count(scene), adjacency(scene)["routes"]
     began = time.monotonic()
     batch(scene, paths["add"])
     scene.lab.gw.ip(f"route add blackhole {topology.INET_ADDRESS_2}/32")
     batch(scene, paths["replace"])
     batch(scene, paths["delete"])
     flapped_s = time.monotonic() - began
-    system.wait_for("the last word to be in force", lambda: traffic.works(scene.acme, topology.INET_ADDRESS_2) is None, 30)
+    wait_for_second_address(scene, "the last word to be in force", False)
     scene.postern.wait_status("gw", 0, 30)
-    print(f"# {3 * OPTIONS.routes} changes in {flapped_s:.1f} s, settled {time.monotonic() - began - flapped_s:.1f} s later, "
+    settled_s = time.monotonic() - began - flapped_s
+    print(f"# {3 * OPTIONS.routes} changes in {flapped_s:.1f} s, settled {settled_s:.1f} s later, "
           f"{resync_count(scene) - resyncs:.0f} resynchronisations", flush=True)
     scene.lab.gw.ip(f"route delete blackhole {topology.INET_ADDRESS_2}/32")
-    system.wait_for("the address to be reached again", lambda: traffic.works(scene.acme, topology.INET_ADDRESS_2), 30)
-    routes = scene.postern.cli_json("gw", "status")["adjacency"]
-    expect(routes["routes"] < 100 and routes["routes_left_out"] == 0, f"the adjacency has {routes}")
+    wait_for_second_address(scene, "the address to be reached again", True)
+    routes = adjacency(scene)
+    expect(routes["routes"] == before and routes["routes_left_out"] == 0, f"the adjacency had {before}, has {routes}")
     streams_end(scene)
+
+
+def adjacency(scene):
+    return scene.postern.cli_json("gw", "status")["adjacency"]
+
+
+def wait_for_second_address(scene, what, reached):
+    system.wait_for(what, lambda: (traffic.works(scene.acme, topology.INET_ADDRESS_2) is not None) == reached, 30)
 
 
 def resync_count(scene):
@@ -80,23 +87,22 @@ def resync_count(scene):
 
 
 def neighbours_flap(scene):
+    """Each of them is a route of the adjacency while it is there."""
     streams_begin(scene)
+    before = adjacency(scene)["routes"]
     path = os.path.join(scene.lab.fs, "neighbours.batch")
     with open(path, "w", encoding="utf-8") as file:
         for turn in range(40):
             for host in range(10, 240):
-                if turn % 2:
-                    file.write(f"neighbour delete 198.51.100.{host} dev outside0\n")
-                else:
-                    file.write(f"neighbour replace 198.51.100.{host} lladdr 02:00:00:{turn:02x}:00:{host:02x} dev outside0\n")
+                what = f"198.51.100.{host} dev outside0"
+                mac = f"02:00:00:{turn:02x}:00:{host:02x}"
+                file.write(f"neighbour delete {what}\n" if turn % 2 else f"neighbour replace {what} lladdr {mac}\n")
     batch(scene, path)
     scene.lab.gw.ip("neighbour replace 198.51.100.9 lladdr 02:00:00:00:00:99 nud permanent dev outside0")
-    routes = scene.postern.cli_json("gw", "status")["adjacency"]["routes"]
-    system.wait_for("the neighbour that stays to be the only one",
-                    lambda: scene.postern.cli_json("gw", "status")["adjacency"]["routes"] < 20, 20)
+    system.wait_for("the neighbour that stays to be the only one", lambda: adjacency(scene)["routes"] == before + 1, 20)
     scene.lab.gw.ip("neighbour delete 198.51.100.9 dev outside0")
+    system.wait_for("it to be gone", lambda: adjacency(scene)["routes"] == before, 20)
     scene.postern.wait_status("gw", 0)
-    expect(routes >= 0, "there is no adjacency")
     streams_end(scene)
 
 
@@ -110,8 +116,9 @@ def port_deleted_and_made_again(scene):
     expect("outside0" in said, f"it does not say why: {said[-300:]}")
     lab.wire(lab.gw, "outside0", lab.router, "gw0", lab.queues)
     lab.offloads_off(lab.router, "gw0")
-    lab.gw.ip(f"address add {topology.GATEWAY_OUTSIDE}/24 dev outside0", f"route add default via {topology.ROUTER_ADDRESS}")
-    lab.router.ip(f"address add {topology.ROUTER_ADDRESS}/24 dev gw0", f"route add 203.0.113.0/24 via {topology.GATEWAY_OUTSIDE}")
+    outside, router = topology.GATEWAY_OUTSIDE, topology.ROUTER_ADDRESS
+    lab.gw.ip(f"address add {outside}/24 dev outside0", f"route add default via {router}")
+    lab.router.ip(f"address add {router}/24 dev gw0", f"route add 203.0.113.0/24 via {outside}")
     scene.postern.start_dataplane()
     scene.postern.wait_status("gw", 0, 30)
     streams_end(scene, may_lose=True)
@@ -154,7 +161,6 @@ def dataplane_dies_in_the_middle_of_an_apply(scene):
 
 def bad_days(scene):
     point = scene.points.point
-    print(f"# --routes {OPTIONS.routes} --rounds {OPTIONS.rounds} --seed {OPTIONS.seed}", flush=True)
     scene.start()
     point("P4: routes that flap cost no packet, and the last word counts", routes_flap, scene)
     point("P4: neighbours that flap cost no packet", neighbours_flap, scene)
@@ -164,17 +170,6 @@ def bad_days(scene):
     point("P1, P2: in all of that the guard never fired", expect, scene.guard_violations() == 0, "it did")
 
 
-def options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("build_dir")
-    parser.add_argument("--routes", type=int, default=ROUTES)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
-    given = parser.parse_args()
-    sys.argv[1:] = [given.build_dir]
-    return given
-
-
 if __name__ == "__main__":
-    OPTIONS = options()
+    OPTIONS = harness.options(__doc__, routes=ROUTES, rounds=ROUNDS, seed=random.randrange(1 << 31))
     harness.main(bad_days)

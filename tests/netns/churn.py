@@ -10,14 +10,10 @@ too late may be in either.
 usage: tests/netns/churn.py BUILD_DIR [--workers N] [--seed N]      N: 36 unless given; 1000 takes a few minutes
 """
 
-import argparse
-import http.client
 import json
 import os
 import random
 import signal
-import socket
-import sys
 import time
 
 import harness  # first: it sets the path
@@ -32,32 +28,7 @@ SLOTS = 6  # addresses that are used in turn
 PORT = 5353
 WORKER_MAC = "02:00:00:00:10:%02x"
 GATEWAY_MAC = "02:50:4f:53:54:01"
-OPTIONS = argparse.Namespace(workers=36, seed=1)
-
-
-class Uds(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("posternd", timeout=20)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(self.path)
-
-
-def ask(scene, where, method, path, body=None):
-    """(status, JSON) of posternd; (0, None) when it is not there."""
-    connection = Uds(os.path.join(scene.postern.dirs[where], "posternd.sock"))
-    try:
-        text = json.dumps(body) if body is not None else None
-        connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return 0, None
-    finally:
-        connection.close()
+WORKERS, SEED = 36, 1
 
 
 class Farm:
@@ -106,13 +77,13 @@ class Mayfly:
         self.farm.scene.lab.host.ip(f"link set dev {self.interface} alias '{text}'")
 
     def state(self):
-        code, json_ = ask(self.farm.scene, "host", "GET", f"/v1/workers/{self.interface}")
+        code, json_ = self.farm.scene.api("host", "GET", f"/v1/workers/{self.interface}")
         return json_["state"] if code == 200 else None
 
     def wish(self):
         """By the API or by the link's alias, in turn."""
         if self.number % 2:
-            return ask(self.farm.scene, "host", "POST", "/v1/workers", self.spec())[0] == 201
+            return self.farm.scene.api("host", "POST", "/v1/workers", self.spec())[0] == 201
         self.alias(f"postern:{self.workspace}/main/{self.address}")
         return False
 
@@ -122,7 +93,7 @@ class Mayfly:
         def is_open():
             state = self.state()
             if state is None and self.number % 2:  # the daemon died before it had written it down
-                ask(scene, "host", "POST", "/v1/workers?wait=0", self.spec())
+                scene.api("host", "POST", "/v1/workers?wait=0", self.spec())
             return state == "open"
 
         system.wait_for(f"{self.interface} to be open", is_open, 30)
@@ -135,7 +106,7 @@ class Mayfly:
         if self.number % 2:
             system.wait_for(
                 f"{self.interface} to be taken away",
-                lambda: ask(self.farm.scene, "host", "DELETE", f"/v1/workers/{self.interface}")[0] in (200, 404),
+                lambda: self.farm.scene.api("host", "DELETE", f"/v1/workers/{self.interface}")[0] in (200, 404),
                 30,
             )
         else:
@@ -147,7 +118,7 @@ class Mayfly:
         self.socket.close()
         self.farm.scene.lab.host.ip(f"link delete {self.interface}")
         if self.number % 2:  # or the API would wait for the interface to come back
-            ask(self.farm.scene, "host", "DELETE", f"/v1/workers/{self.interface}")
+            self.farm.scene.api("host", "DELETE", f"/v1/workers/{self.interface}")
 
 
 REMOTE = {"acme": topology.INET_ADDRESS, "globex": topology.INET_ADDRESS_2}
@@ -266,7 +237,7 @@ def undisturbed(scene):
 
 def forgotten(scene):
     def count():
-        return ask(scene, "gw", "GET", f"/v1/hosts/{topology.HOST_VTEP}/workers")[1]["count"]
+        return scene.api("gw", "GET", f"/v1/hosts/{topology.HOST_VTEP}/workers")[1]["count"]
 
     system.wait_for("only the file's workers to be registered", lambda: count() == 2, 10)
 
@@ -300,13 +271,13 @@ def stay_closed(scene, workers):
     for worker in workers:
         worker.send("early")
         if worker.number % 2:
-            ask(scene, "host", "POST", "/v1/workers?wait=0", worker.spec())
+            scene.api("host", "POST", "/v1/workers?wait=0", worker.spec())
         else:
             worker.alias(f"postern:{worker.workspace}/main/{worker.address}")
     for worker in workers:
         system.wait_for(f"{worker.interface} to wait", lambda w=worker: w.state() == "awaits-gateway", 10)
         worker.send("early")
-    reason = ask(scene, "host", "GET", f"/v1/workers/{workers[0].interface}")[1]["reason"]
+    reason = scene.api("host", "GET", f"/v1/workers/{workers[0].interface}")[1]["reason"]
     expect("gateway 10.100.0.1" in reason, f"the reason is: {reason}")
     code, out, _ = scene.postern.cli("host", "status")
     expect(code == 5 and "4 workers wait" in out, f"`postern status` exits {code} and says: {out}")
@@ -450,25 +421,20 @@ def opens(farm, number):
 def stays_closed(scene, farm, number):
     system.wait_for(
         "the new certificate to be refused",
-        lambda: not ask(scene, "host", "GET", "/v1/workers")[1]["gateways"][0]["acknowledges"],
+        lambda: not scene.api("host", "GET", "/v1/workers")[1]["gateways"][0]["acknowledges"],
         15,
     )
     worker = farm.make(number, "globex", number)
 
     def reason():
-        ask(scene, "host", "POST", "/v1/workers?wait=0", worker.spec())
-        return ask(scene, "host", "GET", f"/v1/workers/{worker.interface}")[1].get("reason", "")
+        scene.api("host", "POST", "/v1/workers?wait=0", worker.spec())
+        return scene.api("host", "GET", f"/v1/workers/{worker.interface}")[1].get("reason", "")
 
     system.wait_for("the gateway's refusal to be shown", lambda: "does not acknowledge" in reason(), 15)
     expect(worker.state() == "awaits-gateway", f"its state is {worker.state()}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build_dir")
-    parser.add_argument("--workers", type=int, default=OPTIONS.workers)
-    parser.add_argument("--seed", type=int, default=OPTIONS.seed)
-    parser.parse_args(namespace=OPTIONS)
-    sys.argv = [sys.argv[0], OPTIONS.build_dir]
+    OPTIONS = harness.options(__doc__, workers=WORKERS, seed=SEED)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     harness.main(undisturbed, killed, https)

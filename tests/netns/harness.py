@@ -4,6 +4,8 @@
 usage of a test: tests/netns/NAME.py BUILD_DIR (as root). Output: TAP. Logs: $POSTERN_TEST_LOGS, or a new directory.
 """
 
+import argparse
+import http.client
 import os
 import signal
 import sys
@@ -11,8 +13,10 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools", "lab"))
+sys.path.append(os.path.join(ROOT, "tests", "daemon"))
 
-import postern  # noqa: E402 (the path is set above)
+import api_client  # noqa: E402 (the path is set above)
+import postern  # noqa: E402
 import services  # noqa: E402
 import system  # noqa: E402
 import tap  # noqa: E402
@@ -94,7 +98,18 @@ class Scene:
         return postern.metric_sum(self.postern.metrics(where), "postern_config_last_reload_timestamp_seconds")
 
     def guard_violations(self):
-        return postern.metric_sum(self.postern.metrics("gw"), "postern_isolation_guard_violations_total")
+        name, samples = "postern_isolation_guard_violations_total", self.postern.metrics("gw")
+        expect(any(sample == name for sample, _ in samples), f"nobody counts {name}")
+        return postern.metric_sum(samples, name)
+
+    def api(self, where, method, path, body=None):
+        """(status, JSON) of posternd's API; (0, None) when it is not there."""
+        connection = api_client.UnixConnection(os.path.join(self.postern.dirs[where], "posternd.sock"))
+        try:
+            answer = api_client.ask(connection, method, path, body)
+        except (OSError, http.client.HTTPException, ValueError):
+            return 0, None
+        return answer.code, answer.json
 
     def sessions(self):
         """The dataplane's sessions, as `postern sessions --json` lists them."""
@@ -139,6 +154,18 @@ def log_directory(name):
     return tempfile.mkdtemp(prefix="postern-test-")
 
 
+def options(description, **defaults):
+    """The numbers that a test takes beside BUILD_DIR, as --NAME N each; told, so that a run can be made again."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build_dir")
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    given = parser.parse_args()
+    sys.argv[1:] = [given.build_dir]
+    print("# " + " ".join(f"--{name} {getattr(given, name)}" for name in defaults), flush=True)
+    return given
+
+
 def main(*stories):
     """Runs each story(scene) in a lab of its own, and exits."""
     if len(sys.argv) != 2:
@@ -158,7 +185,8 @@ def main(*stories):
 
 
 def tell(story, points):
-    """One story in its lab, with the queues and options that its attributes ask for. What breaks it off is a failed point, and so is anything that the lab leaves behind."""
+    """One story in its lab, with the lab, queues and options that its attributes ask for. What breaks it off is a failed
+    point, and so is anything that the lab leaves behind."""
     lab = getattr(story, "lab", topology.Lab)(log_directory(story.__name__), queues=getattr(story, "queues", 1))
     scene = None
     try:

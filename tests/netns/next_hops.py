@@ -143,9 +143,8 @@ def only_its_own_flows_move(scene):
     scene.second.link("up")
     wait_groups(scene, 1)
     flows_stay(scene)
-    for stream in first + second:  # all at once: those that lost something wait for it
-        stream.stopped_at = time.monotonic()
-        stream.stopped.set()
+    for stream in first + second:
+        stream.halt()
     lost = [len(stream.stop()) for stream in first]
     for stream in second:
         stream.stop()

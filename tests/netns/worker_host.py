@@ -73,12 +73,12 @@ def flood(worker, count):
 
 
 def limited(scene):
-    """Once the burst is used up, of 1,000 packets at once next to none gets through; the other workspace has no limit."""
+    """Once the burst is used up, of 1,000 packets at once next to none gets through; another workspace has no limit."""
     limits = "limits: { worker: { packets_per_second: 10, packets_burst: 64 } }"
-    before = scene.worker_drops()
     rewrite(scene, lambda text: with_workspace_lines(text, "acme", limits))
 
     def holds():
+        before = scene.worker_drops()
         flood(scene.acme, 100)
         return scene.worker_drops_since(before).get("packet_limit", 0) > 0
 
@@ -90,6 +90,7 @@ def limited(scene):
     dropped = scene.worker_drops_since(before)["packet_limit"]
     expect(dropped <= 1000, f"{dropped} packets were over the limit, acme sent 1000")
     rewrite(scene, lambda text: text)
+    system.wait_for("acme to be without a limit again", lambda: not holds())
 
 
 def arp(operation, sender_mac, sender, target_mac, target):
