@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/admission_check.h"
 #include "control/admission_gateways.h"
 #include "control/admission_links.h"
 #include "control/admission_store.h"
@@ -29,6 +30,7 @@ struct admission {
 	struct worker_registry *registry;
 	struct admission_links *links;
 	struct admission_store *store;
+	struct admission_check *check;
 	struct event *due;
 	struct revision *basis; /* NULL: not known yet */
 	struct vpc_finder wanted, in_force;
@@ -135,14 +137,15 @@ static void close_gone(struct admission *admission)
 	}
 }
 
-/* False: it can not go on. */
+/* False: it can not go on. One that was open is to be closed then. */
 static bool claim(struct admission *admission, struct worker *worker)
 {
 	struct problems problems = {0};
 	enum status status;
 
-	if (worker->claimed)
+	if (worker->claimed && !worker->recheck)
 		return true;
+	worker->recheck = false;
 	if (worker->spec.cgroup == NULL) {
 		status = classifier_claim(
 			admission->daemon->classifier, worker->ifindex, worker->spec.interface, &problems);
@@ -155,7 +158,10 @@ static bool claim(struct admission *admission, struct worker *worker)
 			problems_add(&problems, "%s %s", worker->spec.cgroup,
 				why != NULL ? why : "is below a cgroup that the classifier is not on: see the status");
 	}
-	worker->claimed = worker->dirty_in_kernel = status == STATUS_OK;
+	worker->claimed = status == STATUS_OK;
+	worker->dirty_in_kernel = worker->claimed || worker->state == WORKER_OPEN;
+	if (worker->dirty_in_kernel && !worker->claimed)
+		worker->since_ns = 0; /* it was ready once */
 	if (!worker->claimed)
 		worker_set_state(worker, WORKER_UNCLAIMED, "%s", problems.count > 0 ? problems.lines[0] : "no memory");
 	problems_clear(&problems);
@@ -234,8 +240,8 @@ static void change_workers(struct admission *admission, struct worker **workers,
 		return;
 	for (size_t i = 0; i < count; i++) {
 		changes[i] = (struct classifier_change){.ifindex = workers[i]->ifindex, .claimed = true};
-		apply_host_fill(daemon, admission->basis->model, workers[i], admission_allows(admission, workers[i]),
-			&changes[i].worker);
+		apply_host_fill(daemon, admission->basis->model, workers[i],
+			workers[i]->claimed && admission_allows(admission, workers[i]), &changes[i].worker);
 	}
 	status = state_save_workspace_indexes(daemon->state, &problems);
 	if (status == STATUS_OK)
@@ -413,6 +419,7 @@ void admission_applied(struct admission *admission)
 			worker_registry_queue(admission->registry, worker);
 	}
 	admission->settled = true;
+	admission_check_start(admission->check);
 	admission_schedule(admission);
 }
 
@@ -568,6 +575,8 @@ enum status admission_open(struct daemon *daemon, struct admission **ret_admissi
 	};
 	if (status == STATUS_OK)
 		status = admission_links_open(daemon, admission, admission->registry, &admission->links, problems);
+	if (status == STATUS_OK)
+		status = admission_check_open(daemon, admission, &admission->check);
 	admission->due = event_new(daemon->base, -1, 0, admission_due, admission);
 	if (status == STATUS_OK && admission->due == NULL)
 		status = STATUS_NO_MEMORY;
@@ -590,6 +599,7 @@ void admission_close(struct admission *admission)
 		return;
 	admission_gateways_close(&admission->gateways);
 	admission_store_close(admission->store);
+	admission_check_close(admission->check);
 	admission_links_close(admission->links);
 	if (admission->due != NULL)
 		event_free(admission->due);

@@ -18,7 +18,7 @@
 
 enum {
 	PORT_RETRY_TICKS = 2, /* how often a port that could not be opened is tried again */
-	CHECK_TICKS = 30,     /* how often everything is compared though nothing seems to have changed */
+	CHECK_TICKS = 30,     /* how often all but workers is compared though nothing seems to have changed */
 	RECONCILE_DUTY_FACTOR = 10,
 	RECONCILE_DELAY_MAX_MS = 1000,
 	LAST_GOOD_DELAY_MS = 20,
@@ -417,6 +417,13 @@ void apply_check(struct daemon *daemon)
 	apply_schedule(daemon);
 }
 
+static void apply_besides_classifier(struct daemon *daemon)
+{
+	apply_host_steering(daemon);
+	apply_announce(daemon);
+	mapping_control_apply(daemon);
+}
+
 void apply_reconcile(struct daemon *daemon)
 {
 	uint64_t start_ns = daemon_monotonic_ns();
@@ -424,9 +431,7 @@ void apply_reconcile(struct daemon *daemon)
 	daemon->apply.dirty = false;
 	daemon->apply.ticks_since_check = 0;
 	apply_host_classifier(daemon);
-	apply_host_steering(daemon);
-	apply_announce(daemon);
-	mapping_control_apply(daemon);
+	apply_besides_classifier(daemon);
 	daemon->apply.duration_ns = daemon_monotonic_ns() - start_ns;
 	api_wait_check(daemon);
 }
@@ -442,9 +447,13 @@ void apply_tick(struct daemon *daemon)
 	apply_send_policy(daemon);
 	apply_send_adjacency(daemon);
 	apply_announce_tick(daemon);
-	if (apply->dirty || apply->classifier_failed || apply->steer_failed ||
-		++apply->ticks_since_check >= CHECK_TICKS)
+	if (apply->dirty || apply->classifier_failed || apply->steer_failed) {
 		apply_schedule(daemon);
+	} else if (++apply->ticks_since_check >= CHECK_TICKS) {
+		apply->ticks_since_check = 0;
+		apply_host_classifier_common(daemon);
+		apply_besides_classifier(daemon);
+	}
 }
 
 void apply_close(struct daemon *daemon)

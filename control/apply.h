@@ -38,7 +38,7 @@ void apply_save_last_good(struct daemon *daemon);
 /* Each second. */
 void apply_tick(struct daemon *daemon);
 
-/* The reconcile event. */
+/* The reconcile event: all is compared. */
 void apply_reconcile(struct daemon *daemon);
 
 void apply_close(struct daemon *daemon);

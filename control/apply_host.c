@@ -2,6 +2,7 @@
 #include "control/apply_host.h"
 
 #include <dirent.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,48 +204,79 @@ static struct classifier_worker *workers_fill(struct daemon *daemon, const struc
 	return workers;
 }
 
-static void classifier_apply_model(struct daemon *daemon, const struct model *model)
+/* Those that wait for their interface; before admission has looked, too. */
+static void tell_missing(const struct daemon *daemon, struct problems *problems)
 {
-	struct daemon_apply *apply = &daemon->apply;
+	const struct worker_registry *registry = admission_registry(daemon->admission);
+
+	for (size_t i = 0; i < worker_registry_count(registry); i++) {
+		const struct worker *worker = worker_registry_at(registry, i);
+
+		if (worker->active && worker->ifindex == 0 && if_nametoindex(worker->spec.interface) == 0)
+			problems_add(problems,
+				"%s: the worker's interface does not exist (yet); it is taken up when it does",
+				worker->spec.interface);
+	}
+}
+
+/* What is wanted by the model; what it points to is the caller's. */
+static struct classifier_desired desired_of(const struct model *model)
+{
 	const struct model_worker_host *host = &model->worker_host;
-	size_t worker_count = 0;
-	struct classifier_worker *workers = workers_fill(daemon, model, &worker_count);
+
+	return (struct classifier_desired){
+		.gateways = host->gateways,
+		.gateway_count = host->gateway_count,
+		.vtep = host->vtep,
+		.mtu_bytes = host->mtu_bytes,
+		.cgroups = {.path = host->cgroups.present ? host->cgroups.path : NULL,
+			.interface = host->cgroups.interface},
+		.dhcp = {.lease_s = host->flags & MODEL_DHCP_ANSWER ? host->dhcp_lease_s : 0,
+			.dns = host->dns,
+			.dns_count = host->dns_count},
+		.vxlan_device = !host->present		  ? NULL
+				: host->device[0] != '\0' ? host->device
+							  : default_vxlan_device,
+	};
+}
+
+/* `with_workers`: theirs, too; else all but that. */
+static enum status compare(
+	struct daemon *daemon, const struct model *model, bool with_workers, struct problems *problems)
+{
+	struct classifier_desired desired = desired_of(model);
+	struct classifier_worker *workers = workers_fill(daemon, model, &desired.worker_count);
 	struct classifier_workspace *workspaces = calloc(model->workspace_count + 1, sizeof(*workspaces));
-	struct problems problems = {0};
-	size_t missing = 0;
 	enum status status = STATUS_NO_MEMORY;
+	size_t missing;
 
 	if (workers != NULL && workspaces != NULL) {
-		const struct classifier_desired desired = {
-			.workspaces = workspaces,
-			.workspace_count = workspaces_fill(daemon, model, workspaces),
-			.workers = workers,
-			.worker_count = worker_count,
-			.gateways = host->gateways,
-			.gateway_count = host->gateway_count,
-			.vtep = host->vtep,
-			.mtu_bytes = host->mtu_bytes,
-			.cgroups = {.path = host->cgroups.present ? host->cgroups.path : NULL,
-				.interface = host->cgroups.interface},
-			.dhcp = {.lease_s = host->flags & MODEL_DHCP_ANSWER ? host->dhcp_lease_s : 0,
-				.dns = host->dns,
-				.dns_count = host->dns_count},
-			.vxlan_device = !host->present		  ? NULL
-					: host->device[0] != '\0' ? host->device
-								  : default_vxlan_device,
-		};
-
-		status = state_save_workspace_indexes(daemon->state, &problems);
+		desired.workers = workers;
+		desired.workspaces = workspaces;
+		desired.workspace_count = workspaces_fill(daemon, model, workspaces);
+		status = state_save_workspace_indexes(daemon->state, problems);
 		if (status == STATUS_OK)
-			status = classifier_apply(daemon->classifier, &desired, &missing, &problems);
+			status = with_workers ? classifier_apply(daemon->classifier, &desired, &missing, problems)
+					      : classifier_apply_common(daemon->classifier, &desired, problems);
 		if (status == STATUS_OK)
-			status = state_release_workspace_indexes(daemon->state, &problems);
+			status = state_release_workspace_indexes(daemon->state, problems);
 	}
 	free(workers);
 	free(workspaces);
+	return status;
+}
+
+static void classifier_compare(struct daemon *daemon, const struct model *model, bool with_workers)
+{
+	struct daemon_apply *apply = &daemon->apply;
+	struct problems problems = {0};
+	enum status status;
+
+	tell_missing(daemon, &problems);
+	status = compare(daemon, model, with_workers, &problems);
 	apply->classifier_failed = status != STATUS_OK;
 	apply->classifier_done = status == STATUS_OK;
-	if (status == STATUS_OK)
+	if (status == STATUS_OK && with_workers)
 		admission_applied(daemon->admission);
 	if (status != STATUS_OK)
 		apply->reconcile_errors++;
@@ -265,7 +297,21 @@ void apply_host_classifier(struct daemon *daemon)
 		return;
 	classifier_attach_on_clsact(daemon->classifier, (basis->model->worker_host.flags & MODEL_ATTACH_CLSACT) != 0);
 	admission_set_basis(daemon->admission, basis);
-	classifier_apply_model(daemon, basis->model);
+	classifier_compare(daemon, basis->model, true);
+}
+
+void apply_host_classifier_common(struct daemon *daemon)
+{
+	struct revision *basis = classifier_basis(daemon);
+
+	if (basis == NULL || daemon->classifier == NULL)
+		return;
+	if (!daemon->apply.classifier_done) {
+		apply_host_classifier(daemon);
+		return;
+	}
+	admission_set_basis(daemon->admission, basis);
+	classifier_compare(daemon, basis->model, false);
 }
 
 void apply_host_gateways(struct daemon *daemon)

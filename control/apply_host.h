@@ -17,6 +17,8 @@ struct model;
 struct worker;
 
 void apply_host_classifier(struct daemon *daemon);
+/* All but the workers, which control/admission_check.c looks at by and by. */
+void apply_host_classifier_common(struct daemon *daemon);
 /* Another gateway is up or down: nothing but the workspaces' gateways changes. */
 void apply_host_gateways(struct daemon *daemon);
 /* Each second: asks the gateways, and applies and audits what has changed. */

@@ -375,7 +375,8 @@ static void claim_cgroups(struct classifier *classifier, struct classifier_wante
 	classifier_maps_index(wanted);
 }
 
-static enum status apply_wanted(struct classifier *classifier, struct classifier_wanted *wanted,
+/* `workers`: those in `wanted` are all that there are to be; else whatever there is of workers stays. */
+static enum status apply_wanted(struct classifier *classifier, struct classifier_wanted *wanted, bool workers,
 	const struct classifier_desired *desired, struct problems *problems)
 {
 	const char *device = desired->vxlan_device;
@@ -386,10 +387,12 @@ static enum status apply_wanted(struct classifier *classifier, struct classifier
 	int error;
 
 	claim_cgroups(classifier, wanted, &desired->cgroups, problems);
-	status = classifier_maps_remove(&classifier->maps, wanted, problems);
+	status = workers ? classifier_maps_remove(&classifier->maps, wanted, problems)
+			 : classifier_maps_remove_gateways(&classifier->maps, wanted, problems);
 	if (status != STATUS_OK)
 		return status;
-	status = close_interfaces(classifier, wanted, device ? if_nametoindex(device) : 0, problems);
+	if (workers)
+		status = close_interfaces(classifier, wanted, device ? if_nametoindex(device) : 0, problems);
 
 	/* Without the device everything is dropped as `tunnel`; the claims are made all the same. */
 	if (device) {
@@ -418,7 +421,7 @@ static enum status apply_wanted(struct classifier *classifier, struct classifier
 	return status;
 }
 
-enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
+static enum status apply(struct classifier *classifier, const struct classifier_desired *desired, bool workers,
 	size_t *ret_missing, struct problems *problems)
 {
 	struct classifier_wanted wanted;
@@ -430,11 +433,27 @@ enum status classifier_apply(struct classifier *classifier, const struct classif
 	status = classifier_desired_resolve(desired, &wanted, &missing, problems);
 	if (status != STATUS_OK)
 		return status;
-	status = apply_wanted(classifier, &wanted, desired, problems);
+	status = apply_wanted(classifier, &wanted, workers, desired, problems);
 	classifier_wanted_free(&wanted);
 	if (status == STATUS_OK)
 		*ret_missing = missing;
 	return status;
+}
+
+enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
+	size_t *ret_missing, struct problems *problems)
+{
+	return apply(classifier, desired, true, ret_missing, problems);
+}
+
+enum status classifier_apply_common(
+	struct classifier *classifier, const struct classifier_desired *desired, struct problems *problems)
+{
+	struct classifier_desired common = *desired;
+	size_t missing;
+
+	common.worker_count = 0;
+	return apply(classifier, &common, false, &missing, problems);
 }
 
 void classifier_attach_on_clsact(struct classifier *classifier, bool on_clsact)

@@ -83,7 +83,7 @@ enum status classifier_open(const char *pin_dir, struct classifier **ret_classif
 /*
  * Makes the kernel equal to `desired`: additions in the order claim → maps → open, removals the other way round.
  * Level-triggered: reads back what is there, corrects it, and may be called again at any time. A worker whose interface
- * does not exist (yet) is a warning and counted in `ret_missing`; the others are applied all the same.
+ * does not exist (yet) is counted in `ret_missing`; the others are applied all the same.
  *
  * An interface whose worker is no longer wanted stays closed, for as long as it exists: without a program on it the
  * host's own stack would take the worker's traffic, and might forward it untranslated (P1, P3). So does all that is
@@ -92,6 +92,13 @@ enum status classifier_open(const char *pin_dir, struct classifier **ret_classif
  */
 enum status classifier_apply(struct classifier *classifier, const struct classifier_desired *desired,
 	size_t *ret_missing, struct problems *problems);
+
+/*
+ * The part of it that is no worker's: gateways, workspaces, cgroups, the VXLAN device and the configuration; `workers` of
+ * `desired` are not looked at. In time that does not grow with their number.
+ */
+enum status classifier_apply_common(
+	struct classifier *classifier, const struct classifier_desired *desired, struct problems *problems);
 
 /*
  * One worker at a time, for those that come and go between two classifier_apply(), which knows them too. The cost does

@@ -146,9 +146,6 @@ enum status classifier_desired_resolve(const struct classifier_desired *desired,
 			worker->cgroup_id != 0 ? CGROUP_KEY(worker->cgroup_id) : if_nametoindex(worker->interface);
 
 		if (ifindex == 0) {
-			problems_add(problems,
-				"%s: the worker's interface does not exist (yet); it is taken up when it does",
-				worker->interface);
 			missing++;
 			continue;
 		}

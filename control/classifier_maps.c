@@ -246,6 +246,21 @@ static int remove_gateways(int map_fd, const struct classifier_wanted *wanted)
 	return error;
 }
 
+static enum status removed(int error, struct problems *problems)
+{
+	if (error == 0)
+		return STATUS_OK;
+	problems_add(problems, "the classifier's maps cannot be cleaned: %s; run posternd as root with enough memory",
+		strerror(-error));
+	return STATUS_SYSTEM;
+}
+
+enum status classifier_maps_remove_gateways(
+	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems)
+{
+	return removed(remove_gateways(maps->gateways, wanted), problems);
+}
+
 enum status classifier_maps_remove(
 	const struct classifier_maps *maps, struct classifier_wanted *wanted, struct problems *problems)
 {
@@ -258,11 +273,7 @@ enum status classifier_maps_remove(
 
 	if (removed_count != 0)
 		classifier_maps_wait();
-	if (error == 0)
-		return STATUS_OK;
-	problems_add(problems, "the classifier's maps cannot be cleaned: %s; run posternd as root with enough memory",
-		strerror(-error));
-	return STATUS_SYSTEM;
+	return removed(error, problems);
 }
 
 enum status classifier_maps_remove_these(
@@ -286,11 +297,7 @@ enum status classifier_maps_remove_these(
 	}
 	if (removed_count != 0)
 		classifier_maps_wait();
-	if (error == 0)
-		return STATUS_OK;
-	problems_add(problems, "the classifier's maps cannot be cleaned: %s; run posternd as root with enough memory",
-		strerror(-error));
-	return STATUS_SYSTEM;
+	return removed(error, problems);
 }
 
 /*

@@ -51,6 +51,10 @@ void classifier_maps_index(struct classifier_wanted *wanted);
 enum status classifier_maps_remove(
 	const struct classifier_maps *maps, struct classifier_wanted *wanted, struct problems *problems);
 
+/* Of gateways alone. */
+enum status classifier_maps_remove_gateways(
+	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems);
+
 /* Writes the configuration, the gateways, the workers and last the deliveries that are missing. */
 enum status classifier_maps_add(
 	const struct classifier_maps *maps, const struct classifier_wanted *wanted, struct problems *problems);

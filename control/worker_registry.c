@@ -169,7 +169,7 @@ static void worker_retire(struct worker_registry *registry, struct worker *worke
 	}
 	worker->ifindex = 0;
 	worker->cgroup_id = 0;
-	worker->claimed = worker->dirty_in_kernel = worker->adopted = false;
+	worker->claimed = worker->dirty_in_kernel = worker->recheck = worker->adopted = false;
 	worker->acknowledged = worker->asked = 0;
 	worker->since_ns = worker->opened_ns = 0;
 	/* Nobody may take its next interface for one that was let through. */

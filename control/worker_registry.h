@@ -66,6 +66,7 @@ struct worker {
 	uint32_t ifindex;   /* or CGROUP_KEY; 0: there is no interface, or cgroup */
 	uint64_t cgroup_id; /* of a cgroup that is there; else 0 */
 	bool claimed, dirty_in_kernel;
+	bool recheck;	       /* whether the kernel still has what it needs is to be looked at */
 	uint32_t acknowledged; /* one bit for each configured gateway */
 	uint32_t asked;	       /* likewise: a question is under way */
 	uint64_t since_ns;     /* when both the wish and the interface were there */

@@ -9,6 +9,7 @@
 
 #include <bpf/bpf.h>
 
+#include "control/classifier_sweep.h"
 #include "tests/bpf/host.h"
 
 static void apply_opens_every_worker(void **state)
@@ -266,6 +267,85 @@ static void contradicting_workers_are_refused_and_change_nothing(void **state)
 		host_assert_open(host, i);
 }
 
+static void put_foreign_entries(void)
+{
+	const struct delivery_key address = {.vni = 7001, .address_be = htonl(HOST_WORKER_ADDRESS + 1)};
+	const struct delivery_value delivery = {.ifindex = 4711};
+	const struct worker_value worker = {.vni = 7001, .epoch = 1};
+	const struct claim_value claim = {.vni = 7001};
+	const uint32_t ifindex = 4711;
+	int fds[] = {host_pinned("workers"), host_pinned("deliveries"), host_pinned("claims")};
+
+	assert_int_equal(bpf_map_update_elem(fds[0], &ifindex, &worker, BPF_NOEXIST), 0);
+	assert_int_equal(bpf_map_update_elem(fds[1], &address, &delivery, BPF_NOEXIST), 0);
+	assert_int_equal(bpf_map_update_elem(fds[2], &ifindex, &claim, BPF_NOEXIST), 0);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		close(fds[i]);
+}
+
+static bool is_of_a_worker(void *context, uint32_t ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return if_indextoname(ifindex, name) != NULL;
+}
+
+static bool is_an_address_of_a_worker(void *context, uint32_t vni, uint32_t address)
+{
+	return vni >= 7001 && vni <= 7003 && address == HOST_WORKER_ADDRESS;
+}
+
+static void entries_that_no_worker_has_are_swept_out_and_the_others_stay(void **state)
+{
+	const struct classifier_sweep_asks asks = {is_of_a_worker, is_an_address_of_a_worker, NULL};
+	struct classifier_sweep sweep = {0};
+	size_t removed_count, removed_total = 0;
+	struct host *host = *state;
+	bool done = false;
+
+	host->workers[2].admitted = false;
+	host_apply(host, 0);
+	put_foreign_entries();
+	while (!done) {
+		assert_int_equal(
+			classifier_sweep_step(host->classifier, &sweep, &asks, &removed_count, &done, &host->problems),
+			STATUS_OK);
+		removed_total += removed_count;
+	}
+	assert_int_equal(removed_total, 3);
+	for (int i = 0; i < 2; i++)
+		host_assert_open(host, i);
+	host_assert_claimed("w2");
+	assert_int_equal(host_entry_count("workers"), 2);
+	assert_int_equal(host_entry_count("deliveries"), 2);
+	assert_int_equal(host_entry_count("claims"), 1);
+	assert_int_equal(host->problems.count, 0);
+}
+
+/* Its workers are looked at by others, one by one. */
+static void what_is_no_workers_is_compared_without_a_look_at_workers(void **state)
+{
+	const __be32 gateway_be = htonl(HOST_GATEWAY), foreign_be = htonl(HOST_GATEWAY + 7);
+	struct host *host = *state;
+	const uint8_t present = 1;
+	int fd;
+
+	host_apply(host, 0);
+	fd = host_pinned("gateways");
+	assert_int_equal(bpf_map_delete_elem(fd, &gateway_be), 0);
+	assert_int_equal(bpf_map_update_elem(fd, &foreign_be, &present, BPF_ANY), 0);
+	close(fd);
+	lab_run("ip link set " HOST_DEVICE " down");
+	host->desired.workers = NULL;
+	assert_int_equal(classifier_apply_common(host->classifier, &host->desired, &host->problems), STATUS_OK);
+	assert_int_equal(host->problems.count, 0);
+	assert_int_equal(host_entry_count("gateways"), 1);
+	assert_true(host_lookup("gateways", &gateway_be, &(uint8_t){0}));
+	lab_run("ip link show dev " HOST_DEVICE " up | grep -q " HOST_DEVICE);
+	for (int i = 0; i < HOST_WORKER_COUNT; i++)
+		host_assert_open(host, i);
+}
+
 static void counters_of_a_workspace_can_be_cleared(void **state)
 {
 	struct host *host = *state;
@@ -304,6 +384,8 @@ int main(int argc, char *argv[])
 		HOST_TEST(pinned_mac_is_set_and_changed),
 		HOST_TEST(two_workers_may_swap_their_interfaces),
 		HOST_TEST(contradicting_workers_are_refused_and_change_nothing),
+		HOST_TEST(entries_that_no_worker_has_are_swept_out_and_the_others_stay),
+		HOST_TEST(what_is_no_workers_is_compared_without_a_look_at_workers),
 		HOST_TEST(counters_of_a_workspace_can_be_cleared),
 	};
 

@@ -11,6 +11,7 @@ import subprocess
 
 import harness  # first: it sets the path
 import capture
+import meddler
 import packet
 import system
 import topology
@@ -242,6 +243,34 @@ def by_dhcp(scene):
     rewrite(scene, lambda text: text)
 
 
+def by_somebody_else(scene):
+    """Programs taken off, entries of a worker deleted, entries of nobody written: as before within a round (5 s)."""
+    worker, address = scene.acme.interface, scene.acme.address
+    somebody = meddler.Meddler(scene.lab.host, os.path.join(scene.postern.dirs["host"], "bpf"))
+    with scene.lab.host.inside():
+        ifindex = socket.if_nametoindex(worker)
+    own, foreign = meddler.by_ifindex(ifindex), meddler.by_ifindex(4711)
+    vni = scene.postern.configuration.workspaces["acme"]["vni"]
+    entry = somebody.value("workers", own)
+    expect(somebody.is_guarded(worker, ifindex) and entry, "nothing is there")
+    somebody.take_off(worker, ifindex)
+    somebody.delete("workers", own)
+    somebody.put("workers", foreign, entry)
+    somebody.put("deliveries", meddler.by_address(vni, "10.0.0.99"), foreign * 2)
+    expect(not somebody.is_guarded(worker, ifindex), "the programs are still on the interface")
+    system.wait_for("the programs to be back", lambda: somebody.is_guarded(worker, ifindex), 15)
+    system.wait_for("the worker's entry to be back", lambda: somebody.value("workers", own), 15)
+    system.wait_for(
+        "what is nobody's to go",
+        lambda: not somebody.value("workers", foreign)
+        and not somebody.value("deliveries", meddler.by_address(vni, "10.0.0.99")),
+        15,
+    )
+    expect(somebody.value("deliveries", meddler.by_address(vni, address)), "its address was taken, too")
+    system.wait_for("acme to get through again", lambda: traffic.works(scene.acme), 10)
+    expect(scene.postern.cli("host", "status")[0] == 0, "the status is not ok")
+
+
 def worker_host(scene):
     scene.start()
     point = scene.points.point
@@ -253,6 +282,7 @@ def worker_host(scene):
     point("`postern monitor` says where it does not work", no_monitor_elsewhere, scene)
     point("workspaces leave gateways that do not answer", failing_gateways, scene)
     point("an operator takes a gateway down and up by command", operator_takes_a_gateway_down, scene)
+    point("what somebody takes off a worker, or writes into the classifier's maps, is put right", by_somebody_else, scene)
 
 
 harness.main(worker_host)
