@@ -337,7 +337,7 @@ int uplink_egress(struct __sk_buff *skb)
 
 	if (!config || config->cgroup_level == 0 ||
 		bpf_skb_ancestor_cgroup_id(skb, (int)config->cgroup_level) != config->cgroup_id)
-		return skb->mark == WORKER_SOCKET_MARK ? drop(skb, WORKER_DROP_UNKNOWN_CGROUP) : TC_ACT_UNSPEC;
+		return mark_is_of_workers(skb->mark) ? drop(skb, WORKER_DROP_UNKNOWN_CGROUP) : TC_ACT_UNSPEC;
 	if (!frame_reach(skb, sizeof(*ethernet) + sizeof(*ip)))
 		return drop(skb, WORKER_DROP_MALFORMED);
 	ethernet = (void *)(long)skb->data;

@@ -33,9 +33,11 @@
 
 enum {
 	LOOPBACK_IFINDEX = 1,
+	LOOPBACK_BROADCAST = 0x7fffffff,
 	IPV6_HEADER_BYTES = 40,
 	IPV6_NEXT_HEADER_OFFSET = 6,
 	IPV6_ADDRESSES_OFFSET = 8,
+	IPV6_MULTICAST = 0xff,
 	PORTS_BYTES = 4,
 	TCP_LENGTH_OFFSET = 12,
 	TCP_CHECKSUM_OFFSET = 16,
@@ -44,6 +46,8 @@ enum {
 	ICMP_TYPE_PARAMETER_PROBLEM = 12,
 	FAMILY_IPV4 = 2, /* AF_INET, AF_INET6; <sys/socket.h> needs the C library */
 	FAMILY_IPV6 = 10,
+	PROTOCOL_SMC = 256,
+	PROTOCOL_MPTCP = 262,
 	CGROUP_PASS = 1,
 	CGROUP_DROP = 0,
 };
@@ -90,6 +94,12 @@ static __always_inline struct bpf_sock *socket_find(
 
 /* ---- from the worker ---- */
 
+/* To several sockets at once, of which the one that is found is not the only one. */
+static __always_inline int ipv4_is_to_many(__be32 destination_be)
+{
+	return bpf_ntohl(destination_be) >> 29 == 7 || destination_be == bpf_htonl(LOOPBACK_BROADCAST);
+}
+
 /* Also the host's own services listen on loopback, and other workers: only what stays in the worker passes. */
 static __always_inline int loopback_is_own(
 	struct __sk_buff *skb, const struct worker_config *config, const struct worker_value *worker)
@@ -102,7 +112,8 @@ static __always_inline int loopback_is_own(
 	int own;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) != 0 || ipv4_is_fragment(&ip))
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) != 0 || ipv4_is_fragment(&ip) ||
+			ipv4_is_to_many(ip.daddr))
 			return 0;
 		protocol = ip.protocol;
 		offset = ipv4_header_bytes(&ip);
@@ -115,6 +126,7 @@ static __always_inline int loopback_is_own(
 		   bpf_skb_load_bytes(skb, IPV6_NEXT_HEADER_OFFSET, &protocol, 1) != 0 ||
 		   bpf_skb_load_bytes(skb, IPV6_ADDRESSES_OFFSET, &tuple.ipv6.saddr, 2 * sizeof(tuple.ipv6.saddr)) !=
 			   0 ||
+		   (bpf_ntohl(tuple.ipv6.daddr[0]) >> 24) == IPV6_MULTICAST ||
 		   bpf_skb_load_bytes(skb, offset, &tuple.ipv6.sport, PORTS_BYTES) != 0) {
 		return 0;
 	}
@@ -182,11 +194,14 @@ int cgroup_ingress(struct __sk_buff *skb)
 
 /*
  * Resets and late acknowledgements are sent by a socket of the kernel's, which has no cgroup, but takes over the mark.
- * Without a worker to send them as, they would bear the host's address.
+ * Without a worker to send them as, they would bear the host's address. Under these two protocols the kernel opens TCP
+ * sockets in the worker's name that do not come by here, and whose resets would bear no mark.
  */
 SEC("cgroup/sock_create")
 int cgroup_socket(struct bpf_sock *socket)
 {
+	if (socket->protocol == PROTOCOL_MPTCP || socket->protocol == PROTOCOL_SMC)
+		return CGROUP_DROP;
 	socket->mark = WORKER_SOCKET_MARK;
 	return CGROUP_PASS;
 }
@@ -223,6 +238,12 @@ static __always_inline __u32 wire_bytes(struct __sk_buff *skb, const struct iphd
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + ipv4_header_bytes(ip) + TCP_LENGTH_OFFSET, &data_offset, 1) != 0)
 		return ~0u;
 	return ipv4_header_bytes(ip) + (__u32)(data_offset >> 4) * 4 + skb->gso_size;
+}
+
+/* With net.ipv4.fwmark_reflect the kernel's answers bear the mark of what they answer. */
+static __always_inline int mark_is_of_workers(__u32 mark)
+{
+	return mark == WORKER_SOCKET_MARK || mark == WORKER_DELIVERY_MARK;
 }
 
 /*
@@ -319,7 +340,10 @@ static __always_inline int socket_deliver(
 	return TC_ACT_UNSPEC;
 }
 
-/* Of what comes in here only reply_ingress has put such a mark and source on a frame. */
+/*
+ * Of what comes in here only reply_ingress has put such a mark and source on a frame. What a worker has sent comes back only
+ * as the kernel's own copy of a broadcast or multicast, which the host's services would get.
+ */
 SEC("tc")
 int uplink_ingress(struct __sk_buff *skb)
 {
@@ -330,6 +354,8 @@ int uplink_ingress(struct __sk_buff *skb)
 	union mac_word source = {};
 	struct iphdr ip;
 
+	if (key == WORKER_SOCKET_MARK)
+		return drop(skb, WORKER_DROP_CGROUP_LOCAL);
 	if ((key & CGROUP_KEY_BIT) == 0)
 		return TC_ACT_UNSPEC;
 	if (bpf_skb_load_bytes(skb, ETH_ALEN, source.bytes, ETH_ALEN) != 0 || source.word != gateway_mac.word)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cgroup_egress and cgroup_ingress: what leaves the cgroup of a worker, and what comes in. */
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/pkt_cls.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -13,7 +16,7 @@
 #include "tests/bpf/cgroup_fixture.h"
 #include "tests/bpf/lab.h"
 
-enum { LOOPBACK = 1, LOOPBACK_ADDRESS = 0x7f000001, PASS = 1, DROPPED = 0 };
+enum { LOOPBACK = 1, LOOPBACK_ADDRESS = 0x7f000001, PASS = 1, DROPPED = 0, MPTCP = 262 };
 
 static struct worker_run run_at_cgroup(
 	const struct cgroup_fixture *fixture, const struct frame *frame, uint32_t ifindex)
@@ -123,6 +126,58 @@ static void loopback_reaches_the_same_worker_alone(void **state)
 	close(fd);
 }
 
+/* Whoever else has the port, another worker or a service of the host's, would get it too. */
+static void nothing_goes_to_many_by_loopback(void **state)
+{
+	const struct cgroup_fixture *fixture = *state;
+	const uint32_t many[] = {0xe00000fb /* 224.0.0.251 */, 0xefffffff, 0xffffffff, 0x7fffffff};
+	int fd;
+
+	cgroup_tree_enter(&fixture->tree, "worker");
+	fd = cgroup_socket_bound(0);
+	for (int i = 0; i < 4; i++) {
+		struct frame frame;
+
+		frame_build_ipv4(&frame, &(struct frame_ipv4){
+						 .source = LOOPBACK_ADDRESS,
+						 .destination = many[i],
+						 .protocol = PROTOCOL_UDP,
+						 .source_port = 1,
+						 .destination_port = LOCAL_PORT,
+						 .payload_bytes = WORKER_PAYLOAD_BYTES,
+					 });
+		assert_refused_at_cgroup(fixture, &frame, LOOPBACK, WORKER_DROP_CGROUP_LOCAL);
+	}
+	close(fd);
+}
+
+/* What the kernel opens for a socket of MPTCP would bear no mark. */
+static void sockets_are_marked_or_refused(void **state)
+{
+	const struct cgroup_fixture *fixture = *state;
+	int cgroup_fd = open(fixture->tree.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, mark = 0;
+	struct bpf_link *link = bpf_program__attach_cgroup(fixture->base->bpf->progs.cgroup_socket, cgroup_fd);
+	socklen_t size_bytes = sizeof(mark);
+
+	assert_non_null(link);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, MPTCP);
+	/* Has this kernel MPTCP? */
+	if (fd >= 0)
+		close(fd);
+	cgroup_tree_enter(&fixture->tree, "worker");
+	if (fd >= 0) {
+		assert_int_equal(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, MPTCP), -1);
+		assert_int_equal(errno, EPERM);
+	}
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_MARK, &mark, &size_bytes), 0);
+	assert_int_equal(mark, WORKER_SOCKET_MARK);
+	close(fd);
+	bpf_link__destroy(link);
+	close(cgroup_fd);
+}
+
 static void only_what_was_delivered_comes_in(void **state)
 {
 	const struct cgroup_fixture *fixture = *state;
@@ -169,6 +224,8 @@ int main(void)
 		cmocka_unit_test_setup(cgroup_without_an_open_worker_is_closed, cgroup_reset),
 		cmocka_unit_test_setup(nobody_wraps_his_own_packets, cgroup_reset),
 		cmocka_unit_test_setup(loopback_reaches_the_same_worker_alone, cgroup_reset),
+		cmocka_unit_test_setup(nothing_goes_to_many_by_loopback, cgroup_reset),
+		cmocka_unit_test_setup(sockets_are_marked_or_refused, cgroup_reset),
 		cmocka_unit_test_setup(only_what_was_delivered_comes_in, cgroup_reset),
 		cmocka_unit_test_setup(sample_of_a_refused_packet_has_an_ethernet_header_and_its_length, cgroup_reset),
 	};

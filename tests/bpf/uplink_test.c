@@ -111,9 +111,12 @@ static void host_itself_is_left_alone(void **state)
 /* A reset that the kernel sends in a worker's place, from a socket of its own. */
 static void kernels_answer_for_a_worker_does_not_leave_as_the_host(void **state)
 {
+	const struct cgroup_fixture *fixture = *state;
 	struct frame frame = cgroup_outbound_to(REMOTE_ADDRESS, PROTOCOL_TCP);
 
-	assert_uplink_dropped(*state, &frame, WORKER_DROP_UNKNOWN_CGROUP);
+	assert_uplink_dropped(fixture, &frame, WORKER_DROP_UNKNOWN_CGROUP);
+	/* With net.ipv4.fwmark_reflect. */
+	assert_int_equal(cgroup_run_out(fixture, &frame, WORKER_DELIVERY_MARK).action, TC_ACT_SHOT);
 }
 
 static void wrapped_packet_of_ours_passes(void **state)
@@ -264,6 +267,32 @@ static void reply_does_not_reach_another_ones_socket(void **state)
 	}
 }
 
+/* The kernel hands a copy of it to whoever listens on this host, as if it had come in by the uplink. */
+static void broadcast_of_a_worker_reaches_no_service_of_the_host(void **state)
+{
+	const struct cgroup_fixture *fixture = *state;
+	const struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(LOCAL_PORT), .sin_addr.s_addr = htonl(HOST_VTEP | 0xff)};
+	uint64_t before = worker_drops(fixture->base, WORKER_DROP_CGROUP_LOCAL);
+	const uint32_t mark = WORKER_SOCKET_MARK;
+	const int one = 1;
+	int service = cgroup_socket_bound(0), fd;
+	char got[1];
+
+	cgroup_tree_enter(&fixture->tree, "worker");
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one)), 0);
+	assert_int_equal(sendto(fd, "?", 1, 0, (const struct sockaddr *)&to, sizeof(to)), 1);
+	for (int tries = 0; tries < 2000 && worker_drops(fixture->base, WORKER_DROP_CGROUP_LOCAL) == before; tries++)
+		usleep(1000);
+	assert_int_equal(worker_drops(fixture->base, WORKER_DROP_CGROUP_LOCAL), before + 1);
+	assert_int_equal(recv(service, got, sizeof(got), MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(fd);
+	close(service);
+}
+
 static void fragment_and_foreign_protocol_are_not_delivered(void **state)
 {
 	const struct cgroup_fixture *fixture = *state;
@@ -342,6 +371,7 @@ int main(void)
 		cmocka_unit_test_setup(limits_and_rules_are_those_of_the_workspace, cgroup_reset),
 		cmocka_unit_test_setup(reply_gets_the_hosts_address_and_right_checksums, cgroup_reset),
 		cmocka_unit_test_setup(reply_does_not_reach_another_ones_socket, cgroup_reset),
+		cmocka_unit_test_setup(broadcast_of_a_worker_reaches_no_service_of_the_host, cgroup_reset),
 		cmocka_unit_test_setup(fragment_and_foreign_protocol_are_not_delivered, cgroup_reset),
 		cmocka_unit_test_setup(icmp_error_is_delivered_with_the_hosts_address_in_what_it_quotes, cgroup_reset),
 	};
