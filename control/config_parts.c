@@ -77,10 +77,13 @@ static bool stamp_holds(const struct stamp *stamp, const char *path)
 	       is_before(&was->st_ctim, &stamp->read_at, SETTLED_NS);
 }
 
-/* What the tree says, into the part. False: it is not plainly right. */
-static bool part_take(struct config_part *part, struct yaml_tree *tree, bool is_main, struct problems *problems)
+/*
+ * What the tree says, into the part. False: it is not plainly right. A fragment's model is `scratch`: ten thousand of them
+ * would be most of what the parts need, and their lists are all that counts.
+ */
+static bool part_take(struct config_part *part, struct yaml_tree *tree, struct model *scratch, struct problems *problems)
 {
-	struct model *model = arena_allocate(&part->arena, sizeof(*model));
+	struct model *model = scratch ? scratch : arena_allocate(&part->arena, sizeof(*model));
 	struct model_draft draft = {
 		.model = model, .tree = tree, .unremembered = true, .problems = problems, .warnings = &part->warnings};
 
@@ -90,7 +93,7 @@ static bool part_take(struct config_part *part, struct yaml_tree *tree, bool is_
 	model->file = tree->file = part->path;
 	tree->from_api = part->from_api;
 	part->has_workspaces = tree->root->kind == YAML_MAPPING && yaml_node_child(tree->root, "workspaces");
-	if (!is_main) {
+	if (scratch) {
 		model_parse_fragment(&draft);
 		part->has_workers = model->worker_host.present;
 	} else {
@@ -114,6 +117,7 @@ static enum status part_parse(const struct config_file *file, bool is_main, cons
 {
 	struct config_part *part = calloc(1, sizeof(*part));
 	struct problems problems = {0};
+	struct model scratch = {0};
 	struct yaml_tree *tree = NULL;
 	bool sound = false;
 
@@ -124,7 +128,7 @@ static enum status part_parse(const struct config_file *file, bool is_main, cons
 	part->size_bytes = size_bytes;
 	part->path = arena_copy_text(&part->arena, file->path, strlen(file->path));
 	if (part->path && yaml_tree_parse(file->path, bytes, size_bytes, &tree, &problems) == STATUS_OK)
-		sound = part_take(part, tree, is_main, &problems);
+		sound = part_take(part, tree, is_main ? NULL : &scratch, &problems);
 	yaml_tree_free(tree);
 	sound = sound && problems.count == 0 && problems.dropped_count == 0 && part->warnings.dropped_count == 0;
 	problems_clear(&problems);
