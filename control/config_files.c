@@ -11,42 +11,49 @@
 
 /* ---- a directory ---- */
 
+struct name {
+	char *text;
+	bool linked;
+};
+
 struct name_list {
-	char **names;
+	struct name *names;
 	size_t count, capacity;
 };
 
-static bool add_name(struct name_list *list, const char *name)
+static bool add_name(struct name_list *list, const char *text, bool linked)
 {
 	if (list->count == list->capacity) {
 		size_t capacity = list->capacity ? list->capacity * 2 : 64;
-		char **names = realloc(list->names, capacity * sizeof(*names));
+		struct name *names = realloc(list->names, capacity * sizeof(*names));
 
 		if (!names)
 			return false;
 		list->names = names;
 		list->capacity = capacity;
 	}
-	list->names[list->count] = strdup(name);
-	return list->names[list->count] ? ++list->count : false;
+	list->names[list->count] = (struct name){.text = strdup(text), .linked = linked};
+	return list->names[list->count].text ? ++list->count : false;
 }
 
 static void clear_names(struct name_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
-		free(list->names[i]);
+		free(list->names[i].text);
 	free(list->names);
 }
 
 static int compare_names(const void *left, const void *right)
 {
-	return strcmp(*(char *const *)left, *(char *const *)right);
+	const struct name *a = left, *b = right;
+
+	return strcmp(a->text, b->text);
 }
 
 static bool has_name(const struct name_list *list, const char *name)
 {
 	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(list->names[i], name) == 0)
+		if (strcmp(list->names[i].text, name) == 0)
 			return true;
 	}
 	return false;
@@ -59,11 +66,12 @@ static enum status list_names(
 	const struct dirent *entry;
 
 	while (directory && (entry = readdir(directory))) {
-		if (fnmatch(pattern, entry->d_name, FNM_PERIOD) == 0 && !add_name(ret_list, entry->d_name))
+		if (fnmatch(pattern, entry->d_name, FNM_PERIOD) == 0 &&
+			!add_name(ret_list, entry->d_name, entry->d_type != DT_REG))
 			return STATUS_NO_MEMORY;
 	}
 	if (api && api->changed_name && !has_name(ret_list, api->changed_name) &&
-		!add_name(ret_list, api->changed_name))
+		!add_name(ret_list, api->changed_name, false))
 		return STATUS_NO_MEMORY;
 	if (ret_list->count)
 		qsort(ret_list->names, ret_list->count, sizeof(*ret_list->names), compare_names);
@@ -79,13 +87,15 @@ static enum status walk_matches(DIR *directory, const char *path, const char *pa
 	char file_path[PATH_MAX];
 
 	for (size_t i = 0; i < list.count && status == STATUS_OK; i++) {
-		bool changed = api && api->changed_name && strcmp(list.names[i], api->changed_name) == 0;
-		struct config_file file = {
-			.path = file_path, .from_api = api != NULL, .text = changed ? api->changed_text : NULL};
+		bool changed = api && api->changed_name && strcmp(list.names[i].text, api->changed_name) == 0;
+		struct config_file file = {.path = file_path,
+			.from_api = api != NULL,
+			.linked = list.names[i].linked,
+			.text = changed ? api->changed_text : NULL};
 
 		if (changed && !file.text)
 			continue;
-		if (snprintf(file_path, sizeof(file_path), "%s/%s", path, list.names[i]) < (int)sizeof(file_path))
+		if (snprintf(file_path, sizeof(file_path), "%s/%s", path, list.names[i].text) < (int)sizeof(file_path))
 			status = each(context, &file);
 		else
 			problems_add(problems, "%s: a path in it is too long", path);
@@ -96,20 +106,20 @@ static enum status walk_matches(DIR *directory, const char *path, const char *pa
 
 /* ---- include ---- */
 
-static void remember_directory(struct config_directories *directories, const char *path)
+void config_files_note_directory(struct config_directories *directories, const char *path)
 {
 	for (size_t i = 0; directories && i < directories->count; i++) {
 		if (strcmp(directories->paths[i], path) == 0)
 			return;
 	}
+	if (directories && directories->noted)
+		directories->noted(directories->context, path);
 	if (directories && directories->count < CONFIG_INCLUDE_COUNT_MAX &&
 		(directories->paths[directories->count] = strdup(path)))
 		directories->count++;
 }
 
-/* The pattern's directory; relative ones start at the main file's. NULL in `ret_name`: too long. */
-static void split_pattern(
-	const char *main_file, const char *pattern, char ret_directory[PATH_MAX], const char **ret_name)
+bool config_files_split(const char *main_file, const char *pattern, char ret_directory[PATH_MAX], const char **ret_name)
 {
 	const char *slash = strrchr(pattern, '/'), *main_slash = strrchr(main_file, '/');
 	int main_length = main_slash ? (int)(main_slash - main_file) + 1 : 0, length;
@@ -118,12 +128,15 @@ static void split_pattern(
 		main_length = 0;
 	length = snprintf(ret_directory, PATH_MAX, "%.*s%.*s", main_length, main_file,
 		slash ? (int)(slash - pattern) + 1 : 0, pattern);
-	*ret_name = length < PATH_MAX ? slash ? slash + 1 : pattern : NULL;
+	if (length >= PATH_MAX)
+		return false;
+	*ret_name = slash ? slash + 1 : pattern;
 	if (length == 0)
 		strcpy(ret_directory, ".");
 	/* Without the slash at its end, except for the root. */
-	else if (length < PATH_MAX && length > 1)
+	else if (length > 1)
 		ret_directory[length - 1] = '\0';
+	return true;
 }
 
 enum status config_files_of_pattern(const char *main_file, const char *pattern, config_file_fn *each, void *context,
@@ -134,12 +147,11 @@ enum status config_files_of_pattern(const char *main_file, const char *pattern, 
 	enum status status;
 	DIR *directory;
 
-	split_pattern(main_file, pattern, path, &name);
-	if (!name) {
+	if (!config_files_split(main_file, pattern, path, &name)) {
 		snprintf(ret_why, CONFIG_FILES_WHY_SIZE_BYTES, "the path is too long");
 		return STATUS_SYSTEM;
 	}
-	remember_directory(directories, path);
+	config_files_note_directory(directories, path);
 	directory = opendir(path);
 	if (!directory) {
 		snprintf(ret_why, CONFIG_FILES_WHY_SIZE_BYTES,
@@ -151,7 +163,7 @@ enum status config_files_of_pattern(const char *main_file, const char *pattern, 
 	} else if (strlen(path) + strlen(name) + 2 > sizeof(path)) {
 		status = STATUS_OK;
 	} else {
-		const struct config_file file = {.path = strcat(strcat(path, "/"), name)};
+		const struct config_file file = {.path = strcat(strcat(path, "/"), name), .linked = true};
 
 		status = each(context, &file);
 	}

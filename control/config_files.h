@@ -8,6 +8,8 @@
 #ifndef POSTERN_CONTROL_CONFIG_FILES_H
 #define POSTERN_CONTROL_CONFIG_FILES_H
 
+#include <limits.h>
+
 #include "control/model.h"
 #include "control/status.h"
 
@@ -15,6 +17,7 @@ struct config_file {
 	const char *path;
 	const char *text; /* what it shall hold, instead of what is on disk; NULL: read it */
 	bool from_api;
+	bool linked; /* it may be a link, or is not known not to be one: what it leads to can change unseen */
 };
 
 /* STATUS_INVALID: no more of this list, which is no error of the walk; any other than OK ends it. */
@@ -29,6 +32,14 @@ enum { CONFIG_FILES_WHY_SIZE_BYTES = 256 };
  */
 enum status config_files_of_pattern(const char *main_file, const char *pattern, config_file_fn *each, void *context,
 	struct config_directories *directories, char ret_why[CONFIG_FILES_WHY_SIZE_BYTES], struct problems *problems);
+
+/*
+ * The directory of a pattern, and what the names in it are like. False: the path is too long. And its place among those
+ * to be watched; NULL: there are none.
+ */
+bool config_files_split(
+	const char *main_file, const char *pattern, char ret_directory[PATH_MAX], const char **ret_name);
+void config_files_note_directory(struct config_directories *directories, const char *path);
 
 /* The API's fragments, as they are with the change that `api` speaks of; its directory need not be there. */
 enum status config_files_of_api(

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/config_parts.h"
 
+#include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 #include <time.h>
 
 #include "control/arena.h"
+#include "control/config_changes.h"
 #include "control/config_files.h"
 #include "control/fields.h"
 #include "control/fragments.h"
@@ -30,6 +33,7 @@ struct config_part {
 	unsigned reference_count;
 	struct stamp stamp; /* unused when it was not read from disk */
 	bool on_disk, from_api;
+	bool linked;			  /* control/config_files.h */
 	bool has_workspaces, has_workers; /* the keys, whatever is in them */
 	struct model *main;		  /* of the main file: all that it says; NULL: a fragment */
 	const char *path;
@@ -81,7 +85,8 @@ static bool stamp_holds(const struct stamp *stamp, const char *path)
  * What the tree says, into the part. False: it is not plainly right. A fragment's model is `scratch`: ten thousand of them
  * would be most of what the parts need, and their lists are all that counts.
  */
-static bool part_take(struct config_part *part, struct yaml_tree *tree, struct model *scratch, struct problems *problems)
+static bool part_take(
+	struct config_part *part, struct yaml_tree *tree, struct model *scratch, struct problems *problems)
 {
 	struct model *model = scratch ? scratch : arena_allocate(&part->arena, sizeof(*model));
 	struct model_draft draft = {
@@ -162,6 +167,7 @@ static enum status part_read(
 	if (status == STATUS_OK) {
 		(*ret_part)->stamp = stamp;
 		(*ret_part)->on_disk = true;
+		(*ret_part)->linked = file->linked;
 	}
 	return status;
 }
@@ -258,17 +264,14 @@ static enum status load_fragment(void *context, const struct config_file *file)
 	}
 }
 
-static enum status load_files(struct loader *loader, const char *path, struct config_directories *directories)
+/* All but the main file. */
+static enum status load_fragments(struct loader *loader, const char *path, struct config_directories *directories)
 {
-	const struct config_file main_file = {.path = path};
-	enum status status = load_file(loader, &main_file, true);
+	const struct model *main = loader->parts[0]->main;
 	char why[CONFIG_FILES_WHY_SIZE_BYTES];
 	struct problems problems = {0};
-	const struct model *main;
+	enum status status = STATUS_OK;
 
-	if (status != STATUS_OK)
-		return status;
-	main = loader->parts[0]->main;
 	for (size_t i = 0; i < main->include_count && status == STATUS_OK; i++)
 		status = config_files_of_pattern(
 			path, main->includes[i].pattern, load_fragment, loader, directories, why, &problems);
@@ -278,6 +281,164 @@ static enum status load_files(struct loader *loader, const char *path, struct co
 		status = STATUS_REFUSED;
 	problems_clear(&problems);
 	return status == STATUS_OK || status == STATUS_NO_MEMORY ? status : STATUS_REFUSED;
+}
+
+/* ---- what the watch has seen ---- */
+
+/* A file that was no part before, and the part that it stands in front of. */
+struct new_file {
+	const char *path;
+	size_t at;
+};
+
+struct changed_files {
+	bool *changed; /* by part */
+	struct new_file added[CONFIG_CHANGE_COUNT_MAX];
+	size_t added_count;
+};
+
+/* The patterns of before, and each in a directory of its own: then a file says all that there is to know about it. */
+static bool patterns_are_apart(
+	const struct loader *loader, const char *path, struct config_directories *ret_directories)
+{
+	const struct model *main = loader->parts[0]->main, *before = loader->before->parts[0]->main;
+	char directory[PATH_MAX];
+	const char *name;
+
+	if (main->include_count != before->include_count)
+		return false;
+	for (size_t i = 0; i < main->include_count; i++) {
+		if (strcmp(main->includes[i].pattern, before->includes[i].pattern) != 0 ||
+			!config_files_split(path, main->includes[i].pattern, directory, &name))
+			return false;
+		config_files_note_directory(ret_directories, directory);
+	}
+	return ret_directories->count == main->include_count;
+}
+
+static bool is_in(const char *path, const char *directory, size_t length)
+{
+	return strncmp(path, directory, length) == 0 && path[length] == '/' && !strchr(path + length + 1, '/');
+}
+
+/* Where the directory's files have it by their names; beside the first of them nobody knows. */
+static bool find_place(const struct model *before, const char *directory, const char *path, size_t *ret_at)
+{
+	size_t length = strlen(directory);
+	bool found = false;
+
+	for (size_t i = 1; i < before->part_count; i++) {
+		const struct config_part *part = before->parts[i];
+
+		if (part->from_api || !is_in(part->path, directory, length))
+			continue;
+		if (!found || strcmp(part->path, path) < 0)
+			*ret_at = strcmp(part->path, path) < 0 ? i + 1 : i;
+		found = true;
+	}
+	return found;
+}
+
+/* False: it is not known what becomes of it. A name that no pattern has is nothing. */
+static bool note_new(struct loader *loader, const char *main_path, const char *path, struct changed_files *files)
+{
+	const struct model *main = loader->before->parts[0]->main;
+	struct new_file *added = &files->added[files->added_count];
+	char directory[PATH_MAX];
+	const char *pattern;
+
+	for (size_t i = 0; i < main->include_count; i++) {
+		size_t length;
+
+		config_files_split(main_path, main->includes[i].pattern, directory, &pattern);
+		length = strlen(directory);
+		if (!is_in(path, directory, length) || fnmatch(pattern, path + length + 1, FNM_PERIOD) != 0)
+			continue;
+		added->path = path;
+		files->added_count++;
+		return find_place(loader->before, directory, path, &added->at);
+	}
+	return true;
+}
+
+static int compare_new(const void *left, const void *right)
+{
+	const struct new_file *a = left, *b = right;
+
+	return a->at != b->at ? (a->at > b->at) - (a->at < b->at) : strcmp(a->path, b->path);
+}
+
+/* False: all files have to be looked at. `files` holds memory in any case. */
+static bool note_changes(struct loader *loader, const char *main_path, struct changed_files *files)
+{
+	const struct config_changes *changes = loader->api->changes;
+	const struct model *before = loader->before;
+
+	files->changed = calloc(before->part_count, sizeof(*files->changed));
+	if (!files->changed || !index_before(loader))
+		return false;
+	for (size_t i = 1; i < before->part_count; i++) {
+		if (!before->parts[i]->from_api && (before->parts[i]->linked || !before->parts[i]->on_disk))
+			return false;
+	}
+	for (size_t i = 0; i < changes->count; i++) {
+		uint64_t at;
+
+		if (index_find(&loader->before_by_path, changes->paths[i], strlen(changes->paths[i]), &at))
+			files->changed[at] = true;
+		else if (!note_new(loader, main_path, changes->paths[i], files))
+			return false;
+	}
+	qsort(files->added, files->added_count, sizeof(files->added[0]), compare_new);
+	return true;
+}
+
+/* As it is now; nothing when it is gone. */
+static enum status load_seen(struct loader *loader, const char *path)
+{
+	const struct config_file file = {.path = path};
+	struct stat about;
+
+	if (lstat(path, &about) != 0)
+		return errno == ENOENT ? STATUS_OK : STATUS_REFUSED;
+	return S_ISREG(about.st_mode) ? load_file(loader, &file, false) : STATUS_REFUSED;
+}
+
+static enum status load_changed(struct loader *loader, const struct changed_files *files)
+{
+	const struct model *before = loader->before;
+	enum status status = STATUS_OK;
+	size_t next = 0;
+
+	for (size_t i = 1; i <= before->part_count && status == STATUS_OK; i++) {
+		for (; next < files->added_count && files->added[next].at == i && status == STATUS_OK; next++)
+			status = load_seen(loader, files->added[next].path);
+		if (status != STATUS_OK || i == before->part_count)
+			break;
+		status = files->changed[i] ? load_seen(loader, before->parts[i]->path)
+					   : loader_hold(loader, before->parts[i]);
+	}
+	return status;
+}
+
+/* The main file, and of the others what the watch has seen; or all of them, where that is not enough. */
+static enum status load_files(struct loader *loader, const char *path, struct config_directories *directories)
+{
+	const struct config_file main_file = {.path = path};
+	enum status status = load_file(loader, &main_file, true);
+	struct changed_files files = {0};
+
+	if (status != STATUS_OK)
+		return status;
+	if (loader->api->changes && !loader->api->changes->unknown && loader->before &&
+		patterns_are_apart(loader, path, directories) && note_changes(loader, path, &files)) {
+		status = load_changed(loader, &files);
+	} else {
+		config_directories_clear(directories);
+		status = load_fragments(loader, path, directories);
+	}
+	free(files.changed);
+	return status;
 }
 
 /* The files as they were, but for the one fragment that changes. Those of the API stand last, by name. */
@@ -400,7 +561,8 @@ static bool repeat_warnings(const struct model *model, struct problems *warnings
 enum status config_parts_load(const char *path, const struct config_api *api, struct model **ret_model,
 	struct config_directories *directories, struct problems *warnings)
 {
-	struct config_directories found = {0};
+	struct config_directories found = {
+		.noted = directories ? directories->noted : NULL, .context = directories ? directories->context : NULL};
 	struct loader loader = {.api = api, .before = api->before};
 	struct model *model = NULL;
 	enum status status;

@@ -68,9 +68,9 @@ const struct model_worker_host *daemon_worker_host(const struct daemon *daemon)
 
 /* ---- events ---- */
 
-static void daemon_changed(void *context)
+static void daemon_changed(void *context, const struct config_changes *changes)
 {
-	daemon_reload(context);
+	daemon_reload_changes(context, changes);
 }
 
 static void daemon_signalled(evutil_socket_t signal, short what, void *context)

@@ -249,12 +249,18 @@ static void daemon_config_is_valid(struct daemon_config *config, struct problems
 	config->warnings = *warnings;
 }
 
-/* `forced`: without the guard on changes that remove much. */
-static bool daemon_read(struct daemon *daemon, bool forced)
+/* What they said last is what counts, until the watch has seen a change of them. */
+static bool daemon_knows_files(const struct daemon *daemon)
+{
+	return daemon->config.file_valid && daemon->config.source == DAEMON_SOURCE_FILE;
+}
+
+/* `forced`: without the guard on changes that remove much. `changes` NULL: each file is looked at. */
+static bool daemon_read(struct daemon *daemon, bool forced, const struct config_changes *changes)
 {
 	struct daemon_config *config = &daemon->config;
-	const struct revision_basis basis = daemon_basis(daemon);
-	struct config_directories directories = {0};
+	struct revision_basis basis = daemon_basis(daemon);
+	struct config_directories directories = {.noted = watch_directory, .context = daemon->watch};
 	struct revision *revision = NULL;
 	enum status status;
 	struct problems warnings = {0};
@@ -263,6 +269,8 @@ static bool daemon_read(struct daemon *daemon, bool forced)
 	snprintf(notice, sizeof(notice), "RELOADING=1\nMONOTONIC_USEC=%llu",
 		(unsigned long long)(daemon_monotonic_ns() / 1000));
 	notify_send(notice);
+	if (daemon_knows_files(daemon))
+		basis.api.changes = changes;
 	problems_clear(&config->errors);
 	status = revision_load(daemon->config_path, &basis, &revision, &directories, &config->errors, &warnings);
 	if (status == STATUS_OK && !forced && config->desired != NULL &&
@@ -290,12 +298,17 @@ static bool daemon_read(struct daemon *daemon, bool forced)
 
 bool daemon_reload(struct daemon *daemon)
 {
-	return daemon_read(daemon, false);
+	return daemon_read(daemon, false, NULL);
+}
+
+bool daemon_reload_changes(struct daemon *daemon, const struct config_changes *changes)
+{
+	return daemon_read(daemon, false, changes);
 }
 
 bool daemon_reload_forced(struct daemon *daemon)
 {
-	return daemon_read(daemon, true);
+	return daemon_read(daemon, true, NULL);
 }
 
 enum status daemon_try_file(
@@ -319,8 +332,7 @@ enum status daemon_try_change(struct daemon *daemon, const char *id, const char 
 
 	basis.api.changed_name = name;
 	basis.api.changed_text = text;
-	/* What they said last is what counts, until the watch has seen a change of them. */
-	basis.api.files_unchanged = daemon->config.file_valid && daemon->config.source == DAEMON_SOURCE_FILE;
+	basis.api.files_unchanged = daemon_knows_files(daemon);
 	status = revision_load(daemon->config_path, &basis, &revision, NULL, problems, &warnings);
 	problems_clear(&warnings);
 	if (status != STATUS_OK)

@@ -16,6 +16,10 @@ void daemon_load_first(struct daemon *daemon);
 /* Reads the file again; true when it is valid. What is wrong is in `config.errors`. */
 bool daemon_reload(struct daemon *daemon);
 
+/* The same where the watch has seen what has changed since. */
+struct config_changes;
+bool daemon_reload_changes(struct daemon *daemon, const struct config_changes *changes);
+
 /*
  * Main files that are on trial: control/staged.h. Reads the file again without its guard; and what a file would be as
  * the main one, without any effect.

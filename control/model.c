@@ -62,7 +62,7 @@ void config_directories_clear(struct config_directories *directories)
 {
 	for (size_t i = 0; i < directories->count; i++)
 		free(directories->paths[i]);
-	memset(directories, 0, sizeof(*directories));
+	directories->count = 0;
 }
 
 /* The objects' sources point at the names of their files: these must live as long as the model. */

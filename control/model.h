@@ -43,6 +43,9 @@ struct model_include {
 struct config_directories {
 	char *paths[CONFIG_INCLUDE_COUNT_MAX];
 	size_t count;
+	void (*noted)(
+		void *context, const char *path); /* called before a file of it is read; NULL: nobody wants to know */
+	void *context;
 };
 
 /* A worker that the VPC lists as allowed to send, as the gateway sees it. */
@@ -248,6 +251,8 @@ struct model {
 };
 
 /* What the API wants, beside the files, and how these are read. All zero is nothing, and the usual. */
+struct config_changes;
+
 struct config_api {
 	size_t file_size_max_bytes; /* of each file; 0: YAML_FILE_SIZE_MAX_BYTES */
 	const char *directory;	    /* of its fragments, *.json; NULL: none */
@@ -260,6 +265,8 @@ struct config_api {
 	bool parts;
 	bool files_unchanged;	    /* with `before`: no file but the one of changed_name is looked at */
 	const struct model *before; /* whose parts may be taken; NULL: none */
+	/* With `before`: what may have changed since that was read; NULL: anything. */
+	const struct config_changes *changes;
 };
 
 /* How large each file may be; `api` NULL: the usual. */

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/config_changes.h"
 #include "control/config_parts.h"
 #include "control/drain.h"
 #include "control/plan.h"
@@ -31,6 +32,7 @@ struct fixture {
 	bool there[FILE_COUNT + 1];
 	uint64_t random;
 	unsigned in_parts, whole, refused, kept; /* kept: parts that were taken over by a look at their files */
+	unsigned seen;				 /* loads that looked at no more than what had changed */
 };
 
 static uint32_t draw(struct fixture *fixture, uint32_t below)
@@ -160,6 +162,9 @@ static enum status load_both(struct fixture *fixture, struct config_api api)
 		if (!api.files_unchanged)
 			fixture->kept +=
 				(unsigned)(models[0]->part_count - config_parts_new(models[0], fixture->parts));
+		/* The main file's part is another one as long as that has not rested. */
+		fixture->seen +=
+			api.changes && models[0]->part_count > 4 && config_parts_new(models[0], fixture->parts) <= 2;
 		model_free(fixture->parts);
 		fixture->parts = models[0];
 	} else {
@@ -279,6 +284,25 @@ static void keep(struct fixture *fixture, unsigned file, const char *text)
 		strcpy(fixture->texts[file], text);
 }
 
+/* Half of the time with what the watch would tell of it. */
+static enum status load_changed(struct fixture *fixture, unsigned file)
+{
+	struct config_changes changes = {.unknown = file == MAIN};
+	char directory[PATH_SIZE_BYTES], name[64];
+	enum status status;
+
+	if (file >= API_FIRST && file != MAIN)
+		return load_files(fixture);
+	snprintf(directory, sizeof(directory), "%.200s/conf.d", fixture->directory);
+	snprintf(name, sizeof(name), "%u.yaml", file);
+	config_changes_add(&changes, directory, name);
+	strcat(name, ".new");
+	config_changes_add(&changes, directory, name);
+	status = load_both(fixture, (struct config_api){.changes = draw(fixture, 2) ? &changes : NULL});
+	config_changes_clear(&changes);
+	return status;
+}
+
 /* What is refused is taken back: else soon nothing would load. */
 static void change_file(struct fixture *fixture)
 {
@@ -292,7 +316,7 @@ static void change_file(struct fixture *fixture)
 	else
 		draw_fragment(fixture, file, text);
 	keep(fixture, file, file == MAIN || draw(fixture, 6) ? text : NULL);
-	if (load_files(fixture) == STATUS_OK)
+	if (load_changed(fixture, file) == STATUS_OK)
 		return;
 	keep(fixture, file, was_there ? before : NULL);
 	assert_int_equal(load_files(fixture), STATUS_OK);
@@ -330,11 +354,12 @@ static void whatever_changes_reading_in_parts_and_reading_whole_say_the_same(voi
 		else
 			change_file(fixture);
 	}
-	print_message("# %u in parts, %u whole, %u refused, %u kept\n", fixture->in_parts, fixture->whole,
-		fixture->refused, fixture->kept);
+	print_message("# %u in parts, %u whole, %u refused, %u kept, %u seen\n", fixture->in_parts, fixture->whole,
+		fixture->refused, fixture->kept, fixture->seen);
 	assert_true(fixture->in_parts > ROUND_COUNT / 4);
 	assert_true(fixture->refused > ROUND_COUNT / 40);
 	assert_true(fixture->kept > ROUND_COUNT / 30);
+	assert_true(fixture->seen > ROUND_COUNT / 75);
 }
 
 #define WORKSPACE(id, vni, ip)                                                                                         \
@@ -384,6 +409,112 @@ static void only_the_file_that_changed_is_read(void **state)
 	assert_int_equal(model->workspaces[1].egress_ips[0], 0xcb007116);
 	assert_int_equal(fixture->parts->workspaces[1].egress_ips[0], 0xcb007102);
 	model_free(model);
+}
+
+static void replace(struct fixture *fixture, struct model *model)
+{
+	model_free(fixture->parts);
+	fixture->parts = model;
+}
+
+/* As after a change of these files that the watch has seen. */
+static struct model *load_seen(struct fixture *fixture, const char *name, const char *other)
+{
+	struct config_changes changes = {0};
+	char directory[PATH_SIZE_BYTES];
+	struct model *model;
+
+	snprintf(directory, sizeof(directory), "%.200s/conf.d", fixture->directory);
+	config_changes_add(&changes, directory, name);
+	config_changes_add(&changes, directory, other);
+	model = load_again(fixture, &(struct config_api){.changes = &changes});
+	config_changes_clear(&changes);
+	return model;
+}
+
+static void only_what_the_watch_has_seen_is_looked_at(void **state)
+{
+	struct fixture *fixture = *state;
+	struct model *model;
+
+	put_three(fixture);
+	nanosleep(&settle, NULL);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	put(fixture, "conf.d/a.yaml", "this is not read");
+	put(fixture, "conf.d/b.yaml", WORKSPACE("globex", "2", "203.0.113.22"));
+	model = load_seen(fixture, "b.yaml.new", "b.yaml");
+	assert_int_equal(model->workspace_count, 3);
+	assert_int_equal(model->workspaces[1].egress_ips[0], 0xcb007116);
+	assert_int_equal(config_parts_new(model, fixture->parts), 1);
+	replace(fixture, model);
+	/* New ones have the places that their names give them, and one that is gone leaves its own. */
+	put(fixture, "conf.d/bb.yaml", WORKSPACE("umbrella", "4", "203.0.113.4"));
+	put(fixture, "conf.d/d.yaml", WORKSPACE("hooli", "5", "203.0.113.5"));
+	model = load_seen(fixture, "d.yaml", "bb.yaml");
+	assert_int_equal(model->workspace_count, 5);
+	assert_string_equal(model->workspaces[2].id, "umbrella");
+	assert_string_equal(model->workspaces[4].id, "hooli");
+	replace(fixture, model);
+	put(fixture, "conf.d/b.yaml", NULL);
+	put(fixture, "conf.d/0.yaml", WORKSPACE("pied", "6", "203.0.113.6"));
+	model = load_seen(fixture, "b.yaml", "0.yaml");
+	assert_int_equal(model->workspace_count, 5);
+	assert_string_equal(model->workspaces[0].id, "pied");
+	assert_string_equal(model->workspaces[1].id, "acme");
+	assert_string_equal(model->workspaces[2].id, "umbrella");
+	assert_int_equal(config_parts_new(model, fixture->parts), 1);
+	model_free(model);
+}
+
+/* What a link leads to changes in another directory, which nobody watches. */
+static void with_a_link_among_them_all_files_are_looked_at(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[PATH_SIZE_BYTES];
+	struct model *model;
+
+	put_three(fixture);
+	put(fixture, "away", WORKSPACE("umbrella", "4", "203.0.113.4"));
+	snprintf(path, sizeof(path), "%.200s/conf.d/z.yaml", fixture->directory);
+	assert_int_equal(symlink("../away", path), 0);
+	nanosleep(&settle, NULL);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	put(fixture, "away", WORKSPACE("umbrella", "4", "203.0.113.44"));
+	model = load_seen(fixture, "b.yaml", "b.yaml.new");
+	assert_int_equal(model->workspaces[3].egress_ips[0], 0xcb00712c);
+	replace(fixture, model);
+	/* So is what was a file, and is a link now. */
+	assert_int_equal(unlink(path), 0);
+	put(fixture, "conf.d/z.yaml", WORKSPACE("umbrella", "4", "203.0.113.4"));
+	replace(fixture, load_seen(fixture, "z.yaml", "z.yaml.new"));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("../away", path), 0);
+	model = load_seen(fixture, "z.yaml", "z.yaml.new");
+	assert_int_equal(model->workspaces[3].egress_ips[0], 0xcb00712c);
+	model_free(model);
+}
+
+static void more_changes_than_can_be_kept_are_changes_of_anything(void **state)
+{
+	struct fixture *fixture = *state;
+	struct config_changes changes = {0};
+	struct model *model;
+	char name[32];
+
+	put_three(fixture);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	put(fixture, "conf.d/b.yaml", WORKSPACE("globex", "2", "203.0.113.22"));
+	for (unsigned i = 0; i <= CONFIG_CHANGE_COUNT_MAX; i++) {
+		assert_false(changes.unknown);
+		snprintf(name, sizeof(name), "%u", i);
+		config_changes_add(&changes, "/nowhere", name);
+		config_changes_add(&changes, "/nowhere", name);
+	}
+	assert_true(changes.unknown);
+	model = load_again(fixture, &(struct config_api){.changes = &changes});
+	assert_int_equal(model->workspaces[1].egress_ips[0], 0xcb007116);
+	model_free(model);
+	config_changes_clear(&changes);
 }
 
 #define WORKER(target, ip) "    - { " target ", workspace: acme, vpc: main, ips: [" ip "] }\n"
@@ -499,6 +630,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(whatever_changes_reading_in_parts_and_reading_whole_say_the_same),
 		TEST(only_the_file_that_changed_is_read),
+		TEST(only_what_the_watch_has_seen_is_looked_at),
+		TEST(with_a_link_among_them_all_files_are_looked_at),
+		TEST(more_changes_than_can_be_kept_are_changes_of_anything),
 		TEST(workers_are_read_in_parts),
 		TEST(a_file_that_changed_while_it_was_read_is_read_again),
 		TEST(a_change_by_the_api_reads_no_file),
