@@ -111,10 +111,26 @@ static void check_total(struct checker *checker, size_t count, size_t count_max,
 
 /* ---- all ---- */
 
+/* Of ten thousand workspaces most of the time would go into growing. Without memory it is what they do. */
+static void reserve(struct checker *checker)
+{
+	const struct model *model = checker->model;
+	size_t vpc_count = 0, ip_count = model->shared_pool_ip_count;
+
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		vpc_count += model->workspaces[i].vpc_count;
+		ip_count += model->workspaces[i].egress_ip_count + model->workspaces[i].draining_ip_count;
+	}
+	index_reserve(&checker->workspace_ids, model->workspace_count);
+	index_reserve(&checker->vnis, vpc_count);
+	index_reserve(&checker->egress_ips, ip_count);
+}
+
 static void check_all(struct checker *checker)
 {
 	struct model *model = checker->model;
 
+	reserve(checker);
 	for (size_t i = 0; i < model->workspace_count; i++)
 		model_check_workspace(checker, i);
 	check_shared_pool(checker);

@@ -142,9 +142,11 @@ static void check_vpc(struct checker *checker, size_t workspace_index, size_t vp
 	checker->listed_worker_count += vpc->worker_count;
 	if (id_node) {
 		memcpy(id_key.id, vpc->id, sizeof(id_key.id));
-		checker_take_unique(checker, &checker->vpc_ids, &id_key, sizeof(id_key), id_node,
-			"a workspace has one VPC of a name");
-		checker_add_index(checker, &checker->vpcs, &id_key, sizeof(id_key), vpc_index);
+		if (checker->model->workspaces[workspace_index].vpc_count > 1)
+			checker_take_unique(checker, &checker->vpc_ids, &id_key, sizeof(id_key), id_node,
+				"a workspace has one VPC of a name");
+		if (checker->model->worker_host.worker_count > 0)
+			checker_add_index(checker, &checker->vpcs, &id_key, sizeof(id_key), vpc_index);
 	}
 	if (vni_node)
 		checker_take_unique(
@@ -237,7 +239,9 @@ void model_check_workspace(struct checker *checker, size_t workspace_index)
 	if (id_node) {
 		checker_take_unique(checker, &checker->workspace_ids, workspace->id, strlen(workspace->id), id_node,
 			"ids of workspaces must differ");
-		checker_add_index(checker, &checker->workspaces, workspace->id, strlen(workspace->id), workspace_index);
+		if (checker->model->worker_host.worker_count > 0)
+			checker_add_index(
+				checker, &checker->workspaces, workspace->id, strlen(workspace->id), workspace_index);
 	}
 	if (number_node && workspace->number)
 		checker_take_unique(checker, &checker->workspace_numbers, &workspace->number, sizeof(workspace->number),

@@ -18,7 +18,7 @@ struct checker {
 	/* name or number → node that took it first */
 	struct hash_index interfaces, workspace_ids, workspace_numbers, vpc_ids, vnis, egress_ips, listed_workers,
 		workers;
-	/* id → index; for the workers' references */
+	/* id → index; for the workers' references, and empty where there are none */
 	struct hash_index workspaces, vpcs;
 	size_t vpc_count, cidr_count, egress_ip_count, shared_count, listed_worker_count, rule_count;
 };
