@@ -54,10 +54,15 @@ struct arp_ipv4 {
 	__u8 target_address_be[4];
 } __attribute__((packed));
 
-/* Packets on the wire that this buffer becomes. */
-static __always_inline __u32 segment_count(const struct __sk_buff *skb)
+/* Packets on the wire that this buffer becomes. Those of a tap device nobody has counted: a guest gives their size alone. */
+static __always_inline __u32 segment_count(struct __sk_buff *skb, const struct iphdr *ip)
 {
-	return skb->gso_segs ? skb->gso_segs : 1;
+	__u32 size_bytes = skb->gso_size, total_bytes = bpf_ntohs(ip->tot_len), head_bytes;
+
+	if (skb->gso_segs != 0 || size_bytes == 0)
+		return skb->gso_segs != 0 ? skb->gso_segs : 1;
+	head_bytes = segment_head_bytes(skb, ip);
+	return head_bytes < total_bytes ? (total_bytes - head_bytes + size_bytes - 1) / size_bytes : 1;
 }
 
 /* Makes `bytes` from the frame's start directly readable and writable; 0 when the frame is shorter. */
@@ -66,6 +71,12 @@ static __always_inline int frame_reach(struct __sk_buff *skb, __u32 bytes)
 	if (skb->data + bytes <= skb->data_end)
 		return 1;
 	return skb->len >= bytes && bpf_skb_pull_data(skb, bytes) == 0;
+}
+
+/* Behind the packet there is more, and not as the padding of a short frame: it would cross the network uncounted. */
+static __always_inline int frame_has_tail(const struct __sk_buff *skb, __u32 total_bytes)
+{
+	return skb->len > ETH_HLEN + total_bytes && skb->len > ETH_ZLEN;
 }
 
 static __always_inline union mac_word worker_mac(const struct worker_value *worker)
@@ -184,7 +195,7 @@ static __always_inline void count_sent(struct worker_value *worker, __u32 packet
 }
 
 static __always_inline int encapsulate(struct __sk_buff *skb, struct worker_value *worker,
-	const struct worker_config *config, const struct workspace_value *workspace, __u32 total_bytes)
+	const struct worker_config *config, const struct workspace_value *workspace, __u32 packets, __u32 total_bytes)
 {
 	struct bpf_tunnel_key key = {
 		.tunnel_id = worker->vni,
@@ -205,7 +216,7 @@ static __always_inline int encapsulate(struct __sk_buff *skb, struct worker_valu
 		return drop_of(skb, worker, WORKER_DROP_TUNNEL);
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX) != 0)
 		return drop_of(skb, worker, WORKER_DROP_TUNNEL);
-	count_sent(worker, segment_count(skb), total_bytes);
+	count_sent(worker, packets, total_bytes);
 	/* A mark would take part in the host's routing of the outer packet, and is not the worker's to set. */
 	skb->mark = 0;
 	return bpf_redirect(config->vxlan_ifindex, 0);
@@ -232,13 +243,14 @@ static __always_inline int send_by_policy(struct __sk_buff *skb, struct worker_v
 	const struct worker_config *config, struct ethhdr *ethernet, struct iphdr *ip)
 {
 	const union mac_word gateway_mac = {.bytes = WORKER_GATEWAY_MAC};
-	__u32 index = worker->workspace_index, total_bytes = bpf_ntohs(ip->tot_len), over;
+	__u32 index = worker->workspace_index, total_bytes = bpf_ntohs(ip->tot_len), packets, over;
 	struct workspace_value *workspace = bpf_map_lookup_elem(&workspaces, &index);
 	struct rule_packet packet;
 
 	if (!workspace)
 		return drop_of(skb, worker, WORKER_DROP_NO_GATEWAY);
-	over = worker_limit(worker, workspace, segment_count(skb), total_bytes);
+	packets = segment_count(skb, ip);
+	over = worker_limit(worker, workspace, packets, total_bytes);
 	if (over != WORKER_DROP_COUNT)
 		return drop_of(skb, worker, over);
 	if (workspace->rule_set != 0 && rule_packet_read(skb, ip, &packet) &&
@@ -251,7 +263,7 @@ static __always_inline int send_by_policy(struct __sk_buff *skb, struct worker_v
 	if (worker->cgroup_id != 0 &&
 		!address_replace(skb, offsetof(struct iphdr, saddr), ip, config->uplink_address_be, worker->address_be))
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
-	return encapsulate(skb, worker, config, workspace, total_bytes);
+	return encapsulate(skb, worker, config, workspace, packets, total_bytes);
 }
 
 /* The worker's DHCP client asks. */
@@ -308,6 +320,14 @@ int worker_ingress(struct __sk_buff *skb)
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
+	if (frame_has_tail(skb, bpf_ntohs(ip->tot_len))) {
+		if (bpf_skb_change_tail(skb, sizeof(*ethernet) + bpf_ntohs(ip->tot_len), 0) != 0)
+			return drop_of(skb, worker, WORKER_DROP_MALFORMED);
+		ethernet = (void *)(long)skb->data;
+		ip = (void *)(ethernet + 1);
+		if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+			return drop_of(skb, worker, WORKER_DROP_MALFORMED);
+	}
 	if ((ip->saddr != worker->address_be || ip->daddr == bpf_htonl(INADDR_BROADCAST) ||
 		    ip->daddr == bpf_htonl(WORKER_GATEWAY_ADDRESS)) &&
 		is_dhcp(skb, ip, worker->address_be))
@@ -351,7 +371,7 @@ int uplink_egress(struct __sk_buff *skb)
 		return drop_unadmitted(skb, key, WORKER_DROP_UNKNOWN_CGROUP, HEAD_ETHERNET);
 	if (skb->vlan_present || ethernet->h_proto != bpf_htons(ETH_P_IP))
 		return drop_of(skb, worker, WORKER_DROP_NOT_IPV4);
-	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
+	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)) || frame_has_tail(skb, bpf_ntohs(ip->tot_len)))
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	if (ip->saddr != config->uplink_address_be)
 		return drop_of(skb, worker, WORKER_DROP_SPOOFED_SOURCE);
@@ -386,7 +406,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *etherne
 	struct worker_config *config = NULL;
 	struct delivery_value *delivery;
 	struct worker_value *worker;
-	__u32 ifindex, index, zero = 0;
+	__u32 ifindex, index, zero = 0, packets = segment_count(skb, ip);
 	union mac_word mac;
 
 	delivery = bpf_map_lookup_elem(&deliveries, &key);
@@ -415,10 +435,10 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ethhdr *etherne
 	index = worker->workspace_index;
 	traffic = bpf_map_lookup_elem(&workspace_counters, &index);
 	if (traffic) {
-		traffic->in_packets += segment_count(skb);
+		traffic->in_packets += packets;
 		traffic->in_bytes += bpf_ntohs(ip->tot_len);
 	}
-	__sync_fetch_and_add(&worker->traffic.in_packets, segment_count(skb));
+	__sync_fetch_and_add(&worker->traffic.in_packets, packets);
 	__sync_fetch_and_add(&worker->traffic.in_bytes, bpf_ntohs(ip->tot_len));
 	/* As if it came in by the uplink, where uplink_ingress takes it over. */
 	if (config) {

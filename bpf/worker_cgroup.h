@@ -40,6 +40,7 @@ enum {
 	IPV6_MULTICAST = 0xff,
 	PORTS_BYTES = 4,
 	TCP_LENGTH_OFFSET = 12,
+	SEGMENT_HEAD_UNKNOWN = 1 << 24, /* larger than any packet */
 	TCP_CHECKSUM_OFFSET = 16,
 	ICMP_CHECKSUM_OFFSET = 2,
 	ICMP_TYPE_TIME_EXCEEDED = 11,
@@ -226,18 +227,22 @@ static __always_inline int address_replace(
 	       bpf_skb_store_bytes(skb, ETH_HLEN + address_offset, &to_be, sizeof(to_be), 0) == 0;
 }
 
-/* Of a datagram on the wire that this buffer becomes. */
-static __always_inline __u32 wire_bytes(struct __sk_buff *skb, const struct iphdr *ip)
+/* The headers of IP and transport, which each segment of this buffer gets. */
+static __always_inline __u32 segment_head_bytes(struct __sk_buff *skb, const struct iphdr *ip)
 {
 	__u8 data_offset;
 
-	if (skb->gso_size == 0)
-		return bpf_ntohs(ip->tot_len);
 	if (ip->protocol == IPPROTO_UDP)
-		return ipv4_header_bytes(ip) + sizeof(struct udphdr) + skb->gso_size;
+		return ipv4_header_bytes(ip) + sizeof(struct udphdr);
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + ipv4_header_bytes(ip) + TCP_LENGTH_OFFSET, &data_offset, 1) != 0)
-		return ~0u;
-	return ipv4_header_bytes(ip) + (__u32)(data_offset >> 4) * 4 + skb->gso_size;
+		return SEGMENT_HEAD_UNKNOWN;
+	return ipv4_header_bytes(ip) + (__u32)(data_offset >> 4) * 4;
+}
+
+/* Of a datagram on the wire that this buffer becomes. */
+static __always_inline __u32 wire_bytes(struct __sk_buff *skb, const struct iphdr *ip)
+{
+	return skb->gso_size == 0 ? bpf_ntohs(ip->tot_len) : segment_head_bytes(skb, ip) + skb->gso_size;
 }
 
 /* With net.ipv4.fwmark_reflect the kernel's answers bear the mark of what they answer. */

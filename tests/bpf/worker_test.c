@@ -106,12 +106,48 @@ static void segments_of_a_gso_packet_are_counted(void **state)
 	assert_int_equal(worker_traffic(fixture).out_packets, before.out_packets + 5);
 }
 
+/* As from a tap device, whose guest has told their size alone. */
+static void segments_that_nobody_has_counted_are_counted(void **state)
+{
+	const struct worker_fixture *fixture = *state;
+	struct __sk_buff context = {.ifindex = fixture->worker_ifindex, .gso_size = 8};
+	struct frame tcp = worker_frame(PROTOCOL_TCP), udp = worker_frame(PROTOCOL_UDP);
+	struct workspace_traffic before = worker_traffic(fixture);
+
+	tcp.bytes[ETHERNET_BYTES + IPV4_BYTES + 12] = 5 << 4; /* 20 bytes of header */
+	(void)worker_run_program(fixture->bpf->progs.worker_ingress, &tcp, &context);
+	assert_int_equal(worker_traffic(fixture).out_packets, before.out_packets + (WORKER_PAYLOAD_BYTES - 20 + 7) / 8);
+	before = worker_traffic(fixture);
+	(void)worker_run_program(fixture->bpf->progs.worker_ingress, &udp, &context);
+	assert_int_equal(worker_traffic(fixture).out_packets, before.out_packets + WORKER_PAYLOAD_BYTES / 8);
+}
+
 static void ethernet_padding_is_allowed(void **state)
 {
-	struct frame frame = worker_frame(PROTOCOL_ICMP);
+	struct frame frame;
 
-	frame.length_bytes += 18;
+	frame_build_ipv4(&frame, &(struct frame_ipv4){
+					 .source_mac = worker_mac,
+					 .source = WORKER_ADDRESS,
+					 .destination = REMOTE_ADDRESS,
+					 .protocol = PROTOCOL_ICMP,
+					 .payload_bytes = 8,
+				 });
+	frame.length_bytes = 60;
 	assert_worker_sent(*state, &frame);
+}
+
+/* It would cross the network without being counted or limited. */
+static void what_is_behind_the_packet_stays_here(void **state)
+{
+	struct frame whole = worker_frame(PROTOCOL_TCP), frame = whole;
+	struct worker_run run;
+
+	frame.length_bytes += 1000;
+	run = worker_run(*state, &frame);
+	assert_int_equal(run.action, TC_ACT_REDIRECT);
+	assert_int_equal(run.out.length_bytes, whole.length_bytes);
+	assert_memory_equal(run.out.bytes + 6, whole.bytes + 6, whole.length_bytes - 6);
 }
 
 static void mark_of_a_worker_is_cleared(void **state)
@@ -408,7 +444,9 @@ int main(void)
 		worker_unit_test(fragments_are_redirected),
 		worker_unit_test(payload_of_a_later_fragment_is_no_udp_header),
 		worker_unit_test(segments_of_a_gso_packet_are_counted),
+		worker_unit_test(segments_that_nobody_has_counted_are_counted),
 		worker_unit_test(ethernet_padding_is_allowed),
+		worker_unit_test(what_is_behind_the_packet_stays_here),
 		worker_unit_test(mark_of_a_worker_is_cleared),
 		worker_unit_test(unknown_interface_is_dropped_and_counted),
 		worker_unit_test(spoofed_source_is_dropped_and_counted),
