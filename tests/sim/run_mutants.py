@@ -12,10 +12,12 @@ usage: run_mutants.py [--sample N] [--only NUMBER] [--all-tests] [--list] [--tre
 
 A mutant in mutants.txt is a description, a file, a piece of one line as it stands and what it becomes; where the piece
 stands in several lines, `after:` names a line before it. The tests are those of tests/nat and tests/sim, with short
-settings; one that fails without a mutant catches nothing and is left out. A mutant whose piece of code is not found has
+settings, those of tests/sim with the small limits of tests/sim/small; the quick ones come first, and those that are
+named after the mutant's file. One that fails without a mutant catches nothing and is left out. A mutant whose piece of code is not found has
 failed, too, in a sample or not: the list must follow the code.
 """
 import argparse
+import collections
 import concurrent.futures
 import os
 import pathlib
@@ -23,16 +25,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 SIM = ("world", "wire", "oracle", "oracle_policy", "oracle_session", "oracle_ports", "oracle_limits", "oracle_end",
        "oracle_fragment", "oracle_bytes", "model", "traffic", "sim")
 NAT_FIXTURE = ("fixture", "draft")
 COMPILER = ["ccache", "gcc"] if shutil.which("ccache") else ["gcc"]
-FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-fno-strict-aliasing", "-I.", "-MMD"]
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-fno-strict-aliasing", "-MMD"]
+# The small limits stand before the root: they take the place of the contract's.
+INCLUDES = {"small": ["-Itests/sim/small", "-I."], "full": ["-I."]}
 SIM_PACKETS = ("60000", "750000")  # a quick look, and a thorough one
 SIM_SEED = "7"
-TIMEOUT_S = 300
+SLOW_TESTS = ("test_crash", "test_shards")
+TIMEOUT_S = {"exhaustive": 900, "others": 60}
 ENVIRONMENT = {**os.environ, "CRASH_ROUNDS": "10"}
 
 
@@ -75,6 +81,10 @@ def mutant_apply(tree, mutant):
     return None
 
 
+Program = collections.namedtuple("Program", "name limits sources arguments")
+Unit = collections.namedtuple("Unit", "limits source")  # what is compiled to one object
+
+
 class Builder:
     """Objects and tests of one copy of the tree; those of the mutant at hand lie in a folder of their own."""
 
@@ -85,23 +95,25 @@ class Builder:
         self.affected, self.made, self.sound = set(), set(), {}
         self.clean.mkdir()
 
-    def sources(self):
-        sim = [self.tree / f"tests/sim/{name}.c" for name in (*SIM, "image", "simulator", "exhaustive", "sabotage")]
-        return [*self.core, *sim, *(self.tree / f"tests/nat/{name}.c" for name in NAT_FIXTURE),
-                *(self.tree / f"tests/nat/{name}.c" for name in self.tests)]
+    def units(self):
+        """All that the programs are made of."""
+        return {Unit(program.limits, source) for program in self.programs("") for source in self.sources_of(program)}
+
+    def sources_of(self, program):
+        return [*program.sources, *self.core]
 
     @staticmethod
-    def object_of(folder, source):
-        return folder / (source.parent.name + "_" + source.stem + ".o")
+    def object_of(folder, unit):
+        return folder / f"{unit.limits}_{unit.source.parent.name}_{unit.source.stem}.o"
 
-    def compile(self, folder, sources):
+    def compile(self, folder, units):
         """None, or what the compiler says."""
-        def one(source):
-            return subprocess.run([*COMPILER, *FLAGS, "-c", str(source.relative_to(self.tree)), "-o",
-                                   str(self.object_of(folder, source))], cwd=self.tree, capture_output=True,
-                                  check=False)
+        def one(unit):
+            return subprocess.run([*COMPILER, *FLAGS, *INCLUDES[unit.limits], "-c",
+                                   str(unit.source.relative_to(self.tree)), "-o", str(self.object_of(folder, unit))],
+                                  cwd=self.tree, capture_output=True, check=False)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            failed = [done for done in pool.map(one, sources) if done.returncode != 0]
+            failed = [done for done in pool.map(one, units) if done.returncode != 0]
         return failed[0].stderr.decode(errors="replace") if failed else None
 
     def mutate(self, name):
@@ -109,29 +121,29 @@ class Builder:
         shutil.rmtree(self.mutated, ignore_errors=True)
         self.mutated.mkdir()
         self.made = set()
-        self.affected = {source for source in self.sources() if source.relative_to(self.tree).as_posix() == name
-                         or f" {name}" in self.object_of(self.clean, source).with_suffix(".d")
+        self.affected = {unit for unit in self.units() if unit.source.relative_to(self.tree).as_posix() == name
+                         or f" {name}" in self.object_of(self.clean, unit).with_suffix(".d")
                          .read_text(encoding="utf-8").replace("\\\n", " ")}
 
     def run(self, program, clean):
         """None, or what is wrong. `clean`: without the mutant."""
-        name, own, arguments = program
-        sources = [*own, *self.core]
-        needed = [] if clean else [source for source in sources if source in self.affected - self.made]
+        units = [Unit(program.limits, source) for source in self.sources_of(program)]
+        needed = [] if clean else [unit for unit in units if unit in self.affected - self.made]
         problem = self.compile(self.mutated, needed)
         if problem:
             return f"does not compile: {problem.splitlines()[0]}"
         self.made.update(needed)
-        objects = [str(self.object_of(self.mutated if not clean and source in self.affected else self.clean, source))
-                   for source in sources]
+        objects = [str(self.object_of(self.mutated if not clean and unit in self.affected else self.clean, unit))
+                   for unit in units]
         binary = (self.clean if clean else self.mutated) / "program"
         done = subprocess.run(["gcc", *objects, "-lcmocka", "-lm", "-o", str(binary)], capture_output=True,
                               check=False)
         if done.returncode != 0:
             return f"does not link: {done.stderr.decode(errors='replace')[-300:]}"
         try:
-            done = subprocess.run([str(binary), *arguments], cwd=self.tree, stdout=subprocess.PIPE, env=ENVIRONMENT,
-                                  stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False)
+            done = subprocess.run([str(binary), *program.arguments], cwd=self.tree, stdout=subprocess.PIPE,
+                                  env=ENVIRONMENT, stderr=subprocess.STDOUT, check=False,
+                                  timeout=TIMEOUT_S.get(program.name, TIMEOUT_S["others"]))
         except subprocess.TimeoutExpired:
             return "does not end"
         lines = done.stdout.decode(errors="replace").splitlines()
@@ -142,34 +154,39 @@ class Builder:
 
     def is_sound(self, program):
         """Does it pass without a mutant? Asked when it has caught one."""
-        key = (program[0], *program[2])
+        key = (program.name, program.limits, *program.arguments)
         if key not in self.sound:
             problem = self.run(program, True)
             self.sound[key] = problem is None
             if problem:
-                print(f"# {program[0]} is left out: without a mutant it says: {problem}", flush=True)
+                print(f"# {program.name} is left out: without a mutant it says: {problem}", flush=True)
         return self.sound[key]
 
-    def programs(self):
-        """(name, sources, arguments), the quickest first."""
+    def programs(self, name):
+        """What may catch a mutant of the file of that name; the quickest and the likeliest first."""
         def of(part, *names):
             return [self.tree / f"tests/{part}/{name}.c" for name in names]
-        quick, thorough = ([("simulator", of("sim", "simulator", *SIM), ["--packets", packets, "--seed", SIM_SEED])]
-                           for packets in SIM_PACKETS)
-        nat = [(name, of("nat", name, *NAT_FIXTURE), []) for name in self.tests]
-        return [("sabotage", of("sim", "sabotage", *SIM), []), *quick, *nat, *thorough,
-                ("exhaustive", of("sim", "exhaustive", "image", *SIM), [])]
+
+        def simulator(limits, packets):
+            return Program("simulator", limits, of("sim", "simulator", *SIM), ["--packets", packets, "--seed", SIM_SEED])
+        topic = pathlib.PurePath(name).stem.rstrip("s")
+        tests = [Program(test, "full", of("nat", test, *NAT_FIXTURE), []) for test in
+                 sorted(self.tests, key=lambda test: (topic not in test, test in SLOW_TESTS, test))]
+        near = sum(topic in test.name for test in tests)
+        return [Program("sabotage", "small", of("sim", "sabotage", *SIM), []), simulator("small", SIM_PACKETS[0]),
+                *tests[:near], simulator("small", SIM_PACKETS[1]), *tests[near:], simulator("full", SIM_PACKETS[0]),
+                Program("exhaustive", "small", of("sim", "exhaustive", "image", *SIM), [])]
 
 
 def caught_by(builder, mutant, all_tests):
     builder.mutate(mutant["file"])
     caught = []
-    for program in builder.programs():
+    for program in builder.programs(mutant["file"]):
         problem = builder.run(program, False)
         if problem and problem.startswith("does not compile"):
             return [], problem
         if problem and builder.is_sound(program):
-            caught.append(f"{program[0]}: {problem}")
+            caught.append(f"{program.name}: {problem}")
             if not all_tests:
                 break
     return caught, None
@@ -230,10 +247,11 @@ def main():
         print(f"1..{1 + len(mutants)}", flush=True)
         all_fit = every_mutant_fits(tree, listed)
         builder = Builder(tree, pathlib.Path(work))
-        problem = builder.compile(builder.clean, builder.sources())
+        problem = builder.compile(builder.clean, builder.units())
         if problem:
             raise SystemExit(f"the tree does not compile:\n{problem}")
         for point, (number, mutant) in enumerate(mutants, 2):
+            began = time.monotonic()
             path = tree / mutant["file"]
             before = path.read_text(encoding="utf-8") if path.exists() else None
             problem = mutant_apply(tree, mutant)
@@ -244,6 +262,7 @@ def main():
                 path.write_text(before, encoding="utf-8")
             survived += not caught
             verdict = "caught by " + "; ".join(caught) if caught else problem or "SURVIVED: no test notices"
+            verdict += f" ({time.monotonic() - began:.0f} s)"
             report(caught, point, f"{number}: {mutant['what']}", verdict)
     print(f"# {len(mutants) - survived} of {len(mutants)} mutants caught")
     return 0 if all_fit and not survived else 1
