@@ -61,17 +61,16 @@ static void header_write(struct sessions_file_map *map, uint32_t shard_count, ui
 	for (unsigned copy = 0; copy < 2; copy++)
 		file->identities_offset_bytes[copy] = identities_offset(copy);
 	file->identities_size_bytes = identities_size();
-	boot_id_read(file->boot_id);
 	file->magic = SESSIONS_MAGIC;
 }
 
-/* Would a file of ours have exactly this header? */
-static bool header_matches(const struct sessions_file *file, uint32_t shard_count, uint64_t sessions_max,
+bool sessions_file_sound(const struct sessions_file *file, uint32_t shard_count, uint64_t sessions_max,
 	size_t size_bytes, const char **ret_why)
 {
 	struct sessions_file expected = {};
 	struct sessions_file_map map = {.file = &expected, .size_bytes = size_bytes};
 
+	*ret_why = NULL;
 	header_write(&map, shard_count, sessions_max);
 	if (file->magic != SESSIONS_MAGIC || file->version != SESSIONS_VERSION ||
 		file->record_size_bytes != expected.record_size_bytes ||
@@ -84,15 +83,16 @@ static bool header_matches(const struct sessions_file *file, uint32_t shard_coun
 		 memcmp(file->identities_offset_bytes, expected.identities_offset_bytes,
 			 sizeof(expected.identities_offset_bytes)) != 0)
 		*ret_why = "they are for another number of shards or sessions";
-	else if (expected.boot_id[0] == '\0' || memcmp(file->boot_id, expected.boot_id, sizeof(file->boot_id)) != 0)
-		*ret_why = "they are of another boot";
 	else if (file->identities_active > 1 ||
 		 !identities_sound(
 			 (const void *)((const char *)file + file->identities_offset_bytes[file->identities_active])))
 		*ret_why = "they are damaged";
-	else
-		return true;
-	return false;
+	if (*ret_why != NULL)
+		return false;
+	boot_id_read(expected.boot_id);
+	if (expected.boot_id[0] == '\0' || memcmp(file->boot_id, expected.boot_id, sizeof(file->boot_id)) != 0)
+		*ret_why = "they are of another boot";
+	return *ret_why == NULL;
 }
 
 /* Size and memory of the file, reserved now: a full tmpfs must show here and not at the first session (as SIGBUS). */
@@ -150,7 +150,7 @@ bool sessions_file_reopen(const char *run_dir, uint32_t shard_count, uint64_t se
 		if (map.file == MAP_FAILED) {
 			map.file = NULL;
 			why = strerror(errno);
-		} else if (header_matches(map.file, shard_count, sessions_max, map.size_bytes, &why)) {
+		} else if (sessions_file_sound(map.file, shard_count, sessions_max, map.size_bytes, &why)) {
 			map.read_only_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		}
 	} else {
@@ -186,6 +186,7 @@ bool sessions_file_create(const char *run_dir, uint32_t shard_count, uint64_t se
 		return false;
 	}
 	if (map_file(fd, new_path, size_bytes, &map, ret_text)) {
+		boot_id_read(map.file->boot_id);
 		header_write(&map, shard_count, sessions_max);
 		map.read_only_fd = open(new_path, O_RDONLY | O_CLOEXEC);
 		if (map.read_only_fd >= 0 && rename(new_path, path) == 0) {

@@ -23,6 +23,10 @@ struct sessions_file_map {
 bool sessions_file_reopen(const char *run_dir, uint32_t shard_count, uint64_t sessions_max,
 	struct sessions_file_map *ret_map, char ret_text[NAT_TEXT_SIZE_BYTES]);
 
+/* Would a file of ours of that size have this header, and identities that can be built on? Else *ret_why says what not. */
+bool sessions_file_sound(const struct sessions_file *file, uint32_t shard_count, uint64_t sessions_max,
+	size_t size_bytes, const char **ret_why);
+
 bool sessions_file_create(const char *run_dir, uint32_t shard_count, uint64_t sessions_max,
 	struct sessions_file_map *ret_map, char ret_text[NAT_TEXT_SIZE_BYTES]);
 

@@ -4,14 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+static uint64_t bytes_next(struct random *random, unsigned count)
+{
+	uint64_t drawn = 0;
+	for (; count > 0 && random->left > 0; count--, random->left--)
+		drawn = drawn << 8 | *random->bytes++;
+	return drawn;
+}
+
 uint64_t random_next(struct random *random)
 {
-	if (random->bytes != NULL) {
-		uint64_t drawn = 0;
-		for (unsigned i = 0; i < 2 && random->left > 0; i++, random->left--)
-			drawn = drawn << 8 | *random->bytes++;
-		return drawn;
-	}
+	if (random->bytes != NULL)
+		return bytes_next(random, 2);
 	uint64_t value = random->state += 0x9e3779b97f4a7c15u;
 	value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
 	value = (value ^ value >> 27) * 0x94d049bb133111ebu;
@@ -21,7 +25,7 @@ uint64_t random_next(struct random *random)
 uint32_t random_below(struct random *random, uint32_t bound)
 {
 	if (random->bytes != NULL)
-		return (uint32_t)(random_next(random) % bound); /* of two bytes each */
+		return (uint32_t)(bytes_next(random, bound <= 256 ? 1 : 2) % bound);
 	return (uint32_t)((random_next(random) >> 32) * bound >> 32);
 }
 

@@ -232,27 +232,32 @@ size_t world_compile(const struct world_draft *draft, uint64_t generation, void 
 const struct policy_snapshot *world_policy(struct world *world)
 {
 	char text[NAT_TEXT_SIZE_BYTES] = "";
-	memset(world->block, 0, sizeof(world->block));
+	memset(world->block, 0, world->block_bytes);
 	const size_t size_bytes = world_compile(&world->draft, ++world->generation, world->block, sizeof(world->block));
 	const struct policy_snapshot *snapshot = (const void *)world->block;
+	world->block_bytes = size_bytes;
 	if (!policy_snapshot_check(snapshot, size_bytes, text)) {
 		fprintf(stderr, "policy: %s\n", text);
 		abort();
 	}
+	const size_t tables_bytes = policy_tables_size(snapshot);
 	void *spare = world->tables[1];
-	if (policy_tables_size(snapshot) > world->tables_bytes || spare == NULL) {
+	size_t spare_bytes = world->tables_bytes[1];
+	if (tables_bytes > spare_bytes) {
 		free(spare);
-		world->tables_bytes = policy_tables_size(snapshot) + 65536;
-		spare = zeroed(world->tables_bytes);
+		spare_bytes = tables_bytes + 65536;
+		spare = zeroed(spare_bytes);
 	}
-	memset(spare, 0, policy_tables_size(snapshot));
+	memset(spare, 0, tables_bytes);
 	world->view.policy = policy_tables_build(spare, world->identities, snapshot, text);
 	if (world->view.policy == NULL) {
 		fprintf(stderr, "policy: %s\n", text);
 		abort();
 	}
 	world->tables[1] = world->tables[0];
+	world->tables_bytes[1] = world->tables_bytes[0];
 	world->tables[0] = spare;
+	world->tables_bytes[0] = spare_bytes;
 	identities_publish(world->identities, world->counters);
 	return snapshot;
 }
@@ -266,8 +271,13 @@ const struct adjacency_snapshot *world_adjacency(struct world *world)
 		fprintf(stderr, "adjacency: %s\n", text);
 		abort();
 	}
-	free(world->adjacency_tables);
-	world->adjacency_tables = zeroed(adjacency_tables_size(snapshot));
+	const size_t tables_bytes = adjacency_tables_size(snapshot);
+	if (tables_bytes > world->adjacency_bytes) {
+		free(world->adjacency_tables);
+		world->adjacency_tables = zeroed(tables_bytes);
+		world->adjacency_bytes = tables_bytes;
+	}
+	memset(world->adjacency_tables, 0, tables_bytes);
 	world->view.adjacency = adjacency_tables_build(world->adjacency_tables, snapshot);
 	return snapshot;
 }

@@ -63,9 +63,11 @@ struct world {
 	struct nat_view view;
 	size_t shard_bytes, counters_bytes;
 	void *tables[2]; /* in force, and spare */
-	size_t tables_bytes;
-	void *adjacency_tables;
-	uint64_t block[WORLD_BLOCK_MAX / 8]; /* the policy in force */
+	size_t tables_bytes[2];
+	void *adjacency_tables; /* grown to what one of them has needed */
+	size_t adjacency_bytes;
+	uint64_t block[WORLD_BLOCK_MAX / 8]; /* the policy in force, in the first block_bytes; behind it zeros */
+	size_t block_bytes;
 	uint64_t now_ns, generation;
 	struct world_frame *frames, *free_frames;
 	uint32_t frames_used;
