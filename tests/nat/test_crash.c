@@ -187,11 +187,15 @@ static void p5_established_sessions_survive_kills_at_random_points(void **state)
 	struct fixture *fixture = world.fixture;
 	struct session *private_sessions = fixture->sessions_memory;
 	struct identities *private_identities = fixture->identities;
+	void *private_shard = fixture->shard_memory;
+	const size_t shard_bytes = nat_shard_size(&fixture->config);
 	world.active = shared(sizeof(*world.active));
 	for (unsigned copy = 0; copy < 2; copy++)
 		world.identities[copy] = shared(identities_size());
 	memcpy(world.identities[0], private_identities, identities_size());
 	fixture->config.sessions = shared(SESSIONS * sizeof(struct session));
+	/* Made anew by each process; shared, only lest every fork and every death make thousands of copies of pages. */
+	fixture->shard_memory = shared(shard_bytes);
 	uint64_t verified = 0;
 	srandom(seed);
 	for (unsigned round = 0; round < rounds; round++) {
@@ -226,7 +230,9 @@ static void p5_established_sessions_survive_kills_at_random_points(void **state)
 	munmap(fixture->config.sessions, SESSIONS * sizeof(struct session));
 	for (unsigned copy = 0; copy < 2; copy++)
 		munmap(world.identities[copy], identities_size());
+	munmap(fixture->shard_memory, shard_bytes);
 	fixture->identities = private_identities;
+	fixture->shard_memory = private_shard;
 	fixture->sessions_memory = private_sessions;
 	munmap(world.journal, sizeof(struct journal));
 	munmap(world.active, sizeof(*world.active));
