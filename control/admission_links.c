@@ -65,6 +65,20 @@ static void forget_alias(struct admission_links *links, const char *interface)
 		json_decref(was);
 }
 
+/* An alias that was taken under the former name of its link, of which nothing more will be told. */
+static void forget_renamed(struct admission_links *links, const struct worker *worker)
+{
+	const struct worker *holder = worker_registry_by_address(links->registry, worker->vni, worker->spec.address);
+	char name[INTERFACE_NAME_SIZE_BYTES];
+
+	if (holder == NULL || holder->source != WORKER_SOURCE_NETLINK || holder->ifindex != 0 ||
+		if_nametoindex(holder->spec.interface) != 0)
+		return;
+	memcpy(name, holder->spec.interface, sizeof(name));
+	forget_alias(links, name);
+}
+
+/* The kernel does not tell when the alias of a link that is down changes: it holds while the link is up. */
 static void take_alias(struct admission_links *links, const struct worker_link *link)
 {
 	struct worker_spec spec;
@@ -73,11 +87,13 @@ static void take_alias(struct admission_links *links, const struct worker_link *
 	struct worker *worker;
 	json_t *was;
 
-	switch (worker_alias_parse(link->name, link->alias, &spec, &why)) {
+	switch (link->up ? worker_alias_parse(link->name, link->alias, &spec, &why) : WORKER_ALIAS_NONE) {
 	case WORKER_ALIAS_VALID:
 		was = alias_json(links, link->name);
 		if (worker_registry_put(links->registry, WORKER_SOURCE_NETLINK, &spec, 0, &worker) != STATUS_OK)
 			log_error(&links->daemon->log, "%s: there is no room for another worker", link->name);
+		else if (worker->state == WORKER_CONFLICT)
+			forget_renamed(links, worker);
 		audit_alias(links, link->name, was, alias_json(links, link->name));
 		return;
 	case WORKER_ALIAS_INVALID:
@@ -103,6 +119,16 @@ static void link_gone(struct admission_links *links, const struct worker_link *l
 		apply_check(links->daemon); /* the VXLAN device itself */
 }
 
+/* It has another name now. */
+static void link_renamed(struct admission_links *links, struct worker *worker)
+{
+	char name[INTERFACE_NAME_SIZE_BYTES];
+
+	memcpy(name, worker->spec.interface, sizeof(name));
+	worker_registry_set_ifindex(links->registry, worker, 0);
+	forget_alias(links, name);
+}
+
 static void link_told(void *context, const struct worker_link *link)
 {
 	struct admission_links *links = context;
@@ -117,7 +143,7 @@ static void link_told(void *context, const struct worker_link *link)
 	} else {
 		worker = worker_registry_by_ifindex(links->registry, link->ifindex);
 		if (worker != NULL && strcmp(worker->spec.interface, link->name) != 0)
-			worker_registry_set_ifindex(links->registry, worker, 0); /* it was renamed */
+			link_renamed(links, worker);
 		else if (worker == NULL && name_is_claimed(links, link->name))
 			status = classifier_claim(links->daemon->classifier, link->ifindex, link->name, &problems);
 		if (status != STATUS_OK)

@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netlink/attr.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
@@ -93,6 +94,7 @@ static bool link_read(struct nlmsghdr *header, struct worker_link *ret_link)
 		nlmsg_parse(header, sizeof(*info), attributes, IFLA_MAX, NULL) != 0 || attributes[IFLA_IFNAME] == NULL)
 		return false;
 	link.ifindex = (uint32_t)info->ifi_index;
+	link.up = (info->ifi_flags & IFF_UP) != 0;
 	nla_strlcpy(link.name, attributes[IFLA_IFNAME], sizeof(link.name));
 	if (attributes[IFLA_IFALIAS] != NULL)
 		nla_strlcpy(link.alias, attributes[IFLA_IFALIAS], sizeof(link.alias));
@@ -193,8 +195,6 @@ enum status worker_links_open(struct event_base *base, const struct worker_links
 
 void worker_links_close(struct worker_links *links)
 {
-	if (links == NULL)
-		return;
 	if (links == NULL)
 		return;
 	if (links->readable != NULL)

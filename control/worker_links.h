@@ -25,7 +25,7 @@ struct worker_link {
 	uint32_t ifindex;
 	char name[INTERFACE_NAME_SIZE_BYTES];
 	char alias[LINK_ALIAS_SIZE_BYTES]; /* empty: none */
-	bool gone;
+	bool gone, up;
 };
 
 struct worker_links_handlers {

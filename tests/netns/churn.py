@@ -229,6 +229,7 @@ def undisturbed(scene):
     print(f"# {OPTIONS.workers} workers in {took_s:.1f} s; {count} became ready, 99% within {bound_ms:g} ms")
     scene.points.point("the gateway has forgotten them all", forgotten, scene)
     scene.points.point("each that came by the alias of its link has come and gone in the audit log", audited, scene)
+    scene.points.point("an alias goes with its link: to another name, and away when the link is down", alias, scene, farm)
     unreachable(scene, farm)
     scene.points.point("postern worker adds, lists, shows and removes", commands, scene, farm)
     farm.close()
@@ -249,6 +250,29 @@ def audited(scene):
         mine = [(line["from"], line["to"]) for line in lines if line["what"] == f"link veth-w{number}"]
         came, went = mine if len(mine) == 2 else (None, None)
         expect(came and came[0] is None and went == (came[1], None), f"of veth-w{number}: {mine}")
+
+
+def alias(scene, farm):
+    """Its address is free at once. The kernel does not tell of an alias that changes while the link is down."""
+    host, worker = scene.lab.host, farm.make(9200, "acme", 0)
+    worker.wish()
+    worker.wait_open()
+    host.ip(f"link set {worker.interface} name veth-w9202")
+    worker.interface = "veth-w9202"
+    worker.wait_open()
+    host.ip(f"link set {worker.interface} down")
+    system.wait_for("it to be closed while it is down", lambda: worker.state() is None, 10)
+    worker.workspace = "globex"
+    worker.wish()
+    host.ip(f"link set {worker.interface} up")
+    worker.wait_open()
+    workspace = scene.api("host", "GET", f"/v1/workers/{worker.interface}")[1]["workspace"]
+    expect(workspace == "globex", f"it is open as a worker of {workspace}")
+    worker.delete()
+    heir = farm.make(9204, "globex", 0)
+    heir.wish()
+    heir.wait_open()
+    heir.delete()
 
 
 def unreachable(scene, farm):
