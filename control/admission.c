@@ -3,7 +3,6 @@
 
 #include <event2/event.h>
 #include <jansson.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +15,9 @@
 #include "control/apply_host.h"
 #include "control/cgroup_path.h"
 #include "control/classifier_cgroup.h"
+#include "control/classifier_link.h"
 #include "control/daemon.h"
+#include "control/host_interfaces.h"
 #include "control/notify.h"
 #include "control/scalar.h"
 #include "control/state.h"
@@ -34,6 +35,7 @@ struct admission {
 	struct event *due;
 	struct revision *basis; /* NULL: not known yet */
 	struct vpc_finder wanted, in_force;
+	struct host_interfaces interfaces;  /* of the basis */
 	struct revision *in_force_revision; /* that `in_force` is of */
 	struct admission_gateways gateways;
 	struct admission_ready ready;
@@ -184,7 +186,7 @@ static void find_interface(struct admission *admission, struct worker *worker)
 	uint64_t id;
 
 	if (worker->spec.cgroup == NULL) {
-		worker_registry_set_ifindex(admission->registry, worker, if_nametoindex(worker->spec.interface));
+		worker_registry_set_ifindex(admission->registry, worker, classifier_link_index(worker->spec.interface));
 		return;
 	}
 	id = classifier_cgroup_id(worker->spec.cgroup);
@@ -334,7 +336,12 @@ static const struct admission_gateway_handlers gateway_handlers = {
 static uint32_t place(void *context, const struct worker_spec *spec, char ret_why[WORKER_WHY_SIZE_BYTES])
 {
 	const struct admission *admission = context;
+	const char *why = spec->cgroup == NULL ? host_interfaces_refuse(&admission->interfaces, spec->interface) : NULL;
 
+	if (why != NULL) {
+		snprintf(ret_why, WORKER_WHY_SIZE_BYTES, "%s", why);
+		return 0;
+	}
 	return vpc_finder_place(&admission->wanted, spec, ret_why);
 }
 
@@ -384,6 +391,7 @@ void admission_set_basis(struct admission *admission, struct revision *basis)
 		if (another) {
 			vpc_finder_clear(&admission->wanted);
 			vpc_finder_set(&admission->wanted, basis->model);
+			host_interfaces_set(&admission->interfaces, basis->model);
 			worker_registry_place_all(admission->registry, place, admission);
 			take_file(admission);
 			admission_gateways_set(&admission->gateways, host_of(admission));

@@ -2,11 +2,11 @@
 #include "control/admission_check.h"
 
 #include <event2/event.h>
-#include <net/if.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "control/admission.h"
+#include "control/classifier_link.h"
 #include "control/classifier_sweep.h"
 #include "control/daemon.h"
 #include "control/log.h"
@@ -34,7 +34,7 @@ static void look_at(struct worker_registry *registry, struct worker *worker)
 	if (!worker->active || worker->ifindex == 0)
 		return;
 	/* The kernel may not have been able to tell that the interface has gone, or has another name. */
-	if (worker->spec.cgroup == NULL && if_nametoindex(worker->spec.interface) != worker->ifindex) {
+	if (worker->spec.cgroup == NULL && classifier_link_index(worker->spec.interface) != worker->ifindex) {
 		worker_registry_set_ifindex(registry, worker, 0);
 		return;
 	}

@@ -10,7 +10,9 @@
 #include "control/api_workers.h"
 #include "control/apply.h"
 #include "control/audit.h"
+#include "control/classifier_link.h"
 #include "control/daemon.h"
+#include "control/host_interfaces.h"
 #include "control/worker_fence.h"
 #include "control/worker_links.h"
 
@@ -115,7 +117,7 @@ static void link_gone(struct admission_links *links, const struct worker_link *l
 	if (worker != NULL)
 		worker_registry_set_ifindex(links->registry, worker, 0);
 	forget_alias(links, link->name);
-	if (strcmp(link->name, links->host->device) == 0)
+	if (strcmp(link->name, host_interfaces_device(links->host)) == 0)
 		apply_check(links->daemon); /* the VXLAN device itself */
 }
 
@@ -178,7 +180,7 @@ static void links_end(void *context)
 		struct worker *worker = worker_registry_at(links->registry, i);
 
 		if (worker->spec.cgroup == NULL && worker->ifindex != 0 &&
-			if_nametoindex(worker->spec.interface) != worker->ifindex)
+			classifier_link_index(worker->spec.interface) != worker->ifindex)
 			worker_registry_set_ifindex(links->registry, worker, 0);
 	}
 	admission_schedule(links->admission);

@@ -14,12 +14,11 @@
 #include "control/dataplane_client.h"
 #include "control/gateway_choice.h"
 #include "control/gateways.h"
+#include "control/host_interfaces.h"
 #include "control/rib.h"
 #include "control/scalar.h"
 #include "control/state.h"
 #include "control/steer.h"
-
-static const char default_vxlan_device[] = "postern-vxlan";
 
 static bool problems_are_equal(const struct problems *a, const struct problems *b)
 {
@@ -234,9 +233,7 @@ static struct classifier_desired desired_of(const struct model *model)
 		.dhcp = {.lease_s = host->flags & MODEL_DHCP_ANSWER ? host->dhcp_lease_s : 0,
 			.dns = host->dns,
 			.dns_count = host->dns_count},
-		.vxlan_device = !host->present		  ? NULL
-				: host->device[0] != '\0' ? host->device
-							  : default_vxlan_device,
+		.vxlan_device = host->present ? host_interfaces_device(host) : NULL,
 	};
 }
 

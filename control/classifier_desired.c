@@ -2,9 +2,10 @@
 #include "control/classifier_desired.h"
 
 #include <arpa/inet.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "control/classifier_link.h"
 
 enum { DHCP_DNS_OPTION = 6 /* RFC 2132 */, VNI_MAX = (1 << 24) - 1 };
 
@@ -142,8 +143,8 @@ enum status classifier_desired_resolve(const struct classifier_desired *desired,
 		gateways_be[i] = htonl(desired->gateways[i]);
 	for (size_t i = 0; i < desired->worker_count; i++) {
 		const struct classifier_worker *worker = &desired->workers[i];
-		uint32_t ifindex =
-			worker->cgroup_id != 0 ? CGROUP_KEY(worker->cgroup_id) : if_nametoindex(worker->interface);
+		uint32_t ifindex = worker->cgroup_id != 0 ? CGROUP_KEY(worker->cgroup_id)
+							  : classifier_link_index(worker->interface);
 
 		if (ifindex == 0) {
 			missing++;

@@ -3,6 +3,7 @@
 
 #include <net/if.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include <netlink/errno.h>
 #include <netlink/route/link.h>
@@ -89,6 +90,14 @@ enum status classifier_link_up(struct nl_sock *netlink, const char *name, struct
 		"root",
 		name, nl_geterror(error), WORKER_VXLAN_PORT);
 	return STATUS_SYSTEM;
+}
+
+uint32_t classifier_link_index(const char *interface)
+{
+	uint32_t ifindex = if_nametoindex(interface);
+	char name[IF_NAMESIZE];
+
+	return ifindex != 0 && if_indextoname(ifindex, name) != NULL && strcmp(name, interface) == 0 ? ifindex : 0;
 }
 
 enum status classifier_link_remove(struct nl_sock *netlink, const char *name, struct problems *problems)

@@ -150,6 +150,18 @@ static void missing_interface_is_counted_and_taken_up_when_it_comes(void **state
 	host_assert_open(host, 1);
 }
 
+/* Or the interface would be opened for two workers. */
+static void second_name_of_an_interface_is_none(void **state)
+{
+	struct host *host = *state;
+
+	lab_run("ip link property add dev w0 altname w0-too");
+	snprintf(host->workers[1].interface, sizeof(host->workers[1].interface), "w0-too");
+	host_apply(host, 1);
+	host_assert_open(host, 0);
+	assert_int_equal(host_entry_count("workers"), HOST_WORKER_COUNT - 1);
+}
+
 static void interface_made_anew_gets_its_entry_and_the_old_one_goes(void **state)
 {
 	struct host *host = *state;
@@ -377,6 +389,7 @@ int main(int argc, char *argv[])
 		HOST_TEST(worker_that_is_not_admitted_is_claimed_and_closed),
 		HOST_TEST(worker_comes_goes_and_leaves_its_address_to_another_one_by_one),
 		HOST_TEST(missing_interface_is_counted_and_taken_up_when_it_comes),
+		HOST_TEST(second_name_of_an_interface_is_none),
 		HOST_TEST(interface_made_anew_gets_its_entry_and_the_old_one_goes),
 		HOST_TEST(applying_again_changes_nothing),
 		HOST_TEST(new_owner_of_an_interface_inherits_no_mac),

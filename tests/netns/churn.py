@@ -361,6 +361,12 @@ def commands(scene, farm):
     expect(code == 1, f"show of a worker that is gone exits {code}: {out}{err}")
     code, out, err = cli("host", "worker", "add", *spec[:-1], "10.9.9.9")
     expect(code == 5 and "outside of VPC main" in out, f"add outside of the VPC exits {code}: {out}{err}")
+    for taken in ("postern-vxlan", "uplink0", "lo"):
+        code, out, err = cli("host", "worker", "add", "--interface", taken, *spec[2:])
+        expect(code == 5 and "can be no worker's" in out, f"add on {taken} exits {code}: {out}{err}")
+    still_works(scene)
+    for taken in ("postern-vxlan", "uplink0", "lo"):
+        cli("host", "worker", "remove", taken)
     code, out, err = cli("host", "worker", "detach", "--all")
     expect(code == 1 and "posternd is running" in err, f"detach beside posternd exits {code}: {out}{err}")
     cli("host", "worker", "remove", worker.interface)
