@@ -8,7 +8,6 @@
 
 #include "control/daemon.h"
 #include "control/privileges.h"
-#include "control/scalar.h"
 #include "control/version.h"
 #include "control/yaml_tree.h"
 
@@ -126,16 +125,6 @@ static int run(const struct arguments *arguments)
 	return status == STATUS_OK ? EXIT_CODE_OK : EXIT_CODE_FAILED;
 }
 
-static bool parse_file_size(const char *text, size_t *ret_size_bytes)
-{
-	uint64_t value = 0;
-
-	if (scalar_parse_count(text, &value) != NULL || value < 1024 || value > YAML_TOTAL_SIZE_MAX_BYTES)
-		return false;
-	*ret_size_bytes = (size_t)value;
-	return true;
-}
-
 /* -1: go on; else the exit code. */
 static int parse_arguments(int argc, char *argv[], struct arguments *ret_arguments)
 {
@@ -176,7 +165,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			fprintf(stderr, "posternd: --log-level: %s: must be error, warning, info or debug\n", optarg);
 			return EXIT_CODE_USAGE;
 		case OPTION_MAX_FILE_SIZE:
-			if (parse_file_size(optarg, &ret_arguments->options.file_size_max_bytes))
+			if (config_file_size_parse(optarg, &ret_arguments->options.file_size_max_bytes))
 				break;
 			fprintf(stderr, "posternd: --max-file-size: %s: must be 1Ki..48Mi, such as 16Mi\n", optarg);
 			return EXIT_CODE_USAGE;

@@ -9,6 +9,7 @@
 #include "control/config_parts.h"
 #include "control/fragments.h"
 #include "control/model_parse.h"
+#include "control/scalar.h"
 #include "control/yaml_tree.h"
 
 /* What goes with a main file. */
@@ -199,6 +200,16 @@ enum status config_parse(const char *file, const char *bytes, size_t size_bytes,
 	const struct config_input input = {.alone = true, .first_problem = problems->count, .size_bytes = size_bytes};
 
 	return parse_and_include(file, bytes, &input, ret_model, problems, warnings);
+}
+
+bool config_file_size_parse(const char *text, size_t *ret_size_bytes)
+{
+	uint64_t value = 0;
+
+	if (scalar_parse_count(text, &value) != NULL || value < 1024 || value > YAML_TOTAL_SIZE_MAX_BYTES)
+		return false;
+	*ret_size_bytes = (size_t)value;
+	return true;
 }
 
 size_t config_file_size_max(const struct config_api *api)

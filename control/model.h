@@ -250,9 +250,9 @@ struct model {
 	struct arena *arena; /* private: everything that the pointers point at */
 };
 
-/* What the API wants, beside the files, and how these are read. All zero is nothing, and the usual. */
 struct config_changes;
 
+/* What the API wants, beside the files, and how these are read. All zero is nothing, and the usual. */
 struct config_api {
 	size_t file_size_max_bytes; /* of each file; 0: YAML_FILE_SIZE_MAX_BYTES */
 	const char *directory;	    /* of its fragments, *.json; NULL: none */
@@ -268,6 +268,9 @@ struct config_api {
 	/* With `before`: what may have changed since that was read; NULL: anything. */
 	const struct config_changes *changes;
 };
+
+/* As --max-file-size says it, such as "16Mi"; false: it is none, or out of 1Ki..48Mi. */
+bool config_file_size_parse(const char *text, size_t *ret_size_bytes);
 
 /* How large each file may be; `api` NULL: the usual. */
 size_t config_file_size_max(const struct config_api *api);

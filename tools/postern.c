@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/model.h"
 #include "control/status.h"
 #include "control/version.h"
 #include "tools/postern_apply.h"
@@ -35,6 +36,7 @@ struct arguments {
 	const char *confirm;
 	bool force, cancel, list, confirmed, rollback;
 	const char *workspace, *egress, *remote, *limit;
+	size_t file_size_max_bytes;		/* 0: the usual */
 	struct postern_worker_arguments worker; /* its own options only */
 	int operand_count;
 	char **operands; /* after the command */
@@ -179,12 +181,14 @@ static int command_who(const struct arguments *arguments)
 
 static int command_config(const struct arguments *arguments)
 {
-	return postern_config(arguments->run_dir, arguments->operand_count, arguments->operands);
+	return postern_config(
+		arguments->run_dir, arguments->file_size_max_bytes, arguments->operand_count, arguments->operands);
 }
 
 static int command_plan(const struct arguments *arguments)
 {
-	return postern_plan(arguments->run_dir, arguments->json, arguments->operands[0]);
+	return postern_plan(
+		arguments->run_dir, arguments->json, arguments->file_size_max_bytes, arguments->operands[0]);
 }
 
 static int command_reload(const struct arguments *arguments)
@@ -295,7 +299,8 @@ static const struct command commands[] = {
 		"validate a configuration, exit 4 when there is an error; print the one in use with its sources;\n"
 		"        sign files for posternd --config-key, or verify that",
 		OPERANDS_ANY, command_config},
-	{"plan", "plan NEW.yaml [--json]", "what a new configuration would change", 1, command_plan},
+	{"plan", "plan NEW.yaml [--max-file-size SIZE] [--json]",
+		"what a new configuration would change, and how many sessions would end", 1, command_plan},
 	{"reload", "reload [--force] [--json]", "make posternd read its file again; exit 4 when it is not valid", 0,
 		command_reload},
 	{"apply", APPLY_USAGE, "put a new configuration in the place of the old one, on trial if wanted", OPERANDS_ANY,
@@ -362,6 +367,7 @@ enum {
 	OPTION_STATE,
 	OPTION_DEVICE,
 	OPTION_ALL,
+	OPTION_MAX_FILE_SIZE,
 	OPTION_HELP,
 	OPTION_VERSION
 };
@@ -390,6 +396,7 @@ static const struct option options[] = {
 	{"state", required_argument, NULL, OPTION_STATE},
 	{"device", required_argument, NULL, OPTION_DEVICE},
 	{"all", no_argument, NULL, OPTION_ALL},
+	{"max-file-size", required_argument, NULL, OPTION_MAX_FILE_SIZE},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{0},
@@ -461,6 +468,13 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			break;
 		case OPTION_LIMIT:
 			ret_arguments->limit = optarg;
+			break;
+		case OPTION_MAX_FILE_SIZE:
+			if (!config_file_size_parse(optarg, &ret_arguments->file_size_max_bytes)) {
+				fprintf(stderr, "postern: --max-file-size: %s: must be 1Ki..48Mi, such as 16Mi\n",
+					optarg);
+				return EXIT_CODE_USAGE;
+			}
 			break;
 		case OPTION_REFUSED:
 			ret_arguments->refused = true;

@@ -32,8 +32,9 @@ static int config_show(const char *run_dir)
 	return code;
 }
 
-int postern_config(const char *run_dir, int operand_count, char **operands)
+int postern_config(const char *run_dir, size_t file_size_max_bytes, int operand_count, char **operands)
 {
+	const struct config_api limits = {.file_size_max_bytes = file_size_max_bytes};
 	struct problems problems = {0}, warnings = {0};
 	struct model *model;
 	const char *file = operands[1];
@@ -47,7 +48,7 @@ int postern_config(const char *run_dir, int operand_count, char **operands)
 	if (operand_count != 2 || strcmp(operands[0], "check") != 0) {
 		return usage_wrong(POSTERN_CONFIG_USAGE);
 	}
-	if (config_load(file, &model, &problems, &warnings) != STATUS_OK) {
+	if (config_load_all(file, &limits, &model, NULL, &problems, &warnings) != STATUS_OK) {
 		problems_print(&problems);
 		problems_clear(&problems);
 		problems_clear(&warnings);

@@ -9,6 +9,8 @@
 #include "control/index.h"
 #include "control/model.h"
 #include "control/plan.h"
+#include "control/plan_sessions.h"
+#include "control/scalar.h"
 #include "control/status.h"
 #include "tools/postern_client.h"
 #include "tools/postern_drain.h"
@@ -43,6 +45,8 @@ struct touched {
 	const char *workspace; /* of the plan's */
 	bool known;	       /* the gateway counts it */
 	json_int_t sessions;   /* live ones */
+	json_int_t ending;     /* of those that were looked at */
+	bool more;	       /* not all were: there are too many */
 };
 
 struct touched_list {
@@ -130,7 +134,92 @@ static int touched_count_sessions(const char *run_dir, struct touched_list *list
 	return EXIT_CODE_OK;
 }
 
-static void print_text(const struct plan *plan, const struct touched_list *touched)
+/* ---- what would end ---- */
+
+static uint32_t address_of(const json_t *session, const char *key)
+{
+	const char *text = json_string_value(json_object_get(session, key));
+	uint32_t address = 0;
+
+	if (text == NULL || scalar_parse_ipv4(text, &address) != NULL)
+		return 0;
+	return address;
+}
+
+static json_int_t count_ending(const struct plan_sessions *sessions, const json_t *list)
+{
+	json_int_t count = 0;
+	json_t *one;
+	size_t at;
+
+	json_array_foreach((json_t *)list, at, one)
+	{
+		const char *workspace = json_string_value(json_object_get(one, "workspace"));
+		const struct plan_session session = {
+			.workspace = workspace != NULL ? workspace : "",
+			.vni = (uint32_t)json_integer_value(json_object_get(one, "vni")),
+			.inside_address = address_of(one, "inside_address"),
+			.egress_address = address_of(one, "egress_address"),
+			.vtep = address_of(one, "vtep"),
+		};
+
+		count += plan_session_ends(sessions, &session);
+	}
+	return count;
+}
+
+/* Of one workspace, or of all (NULL), as many as one answer has. */
+static int ask_ending(const char *run_dir, const struct plan_sessions *sessions, struct touched *ret_touched)
+{
+	char path[256] = "/v1/sessions?limit=10000";
+	struct client_answer answer;
+	json_t *json;
+
+	if (ret_touched->workspace != NULL &&
+		!client_add_parameter(path, sizeof(path), "workspace", ret_touched->workspace))
+		return EXIT_CODE_FAILED;
+	if (!client_ask(run_dir, "GET", path, &answer))
+		return EXIT_CODE_UNREACHABLE;
+	json = answer.code == 200 ? json_loads(answer.body, 0, NULL) : NULL;
+	if (json == NULL) {
+		int code = client_failed(&answer);
+
+		free(answer.body);
+		return code;
+	}
+	ret_touched->ending = count_ending(sessions, json_object_get(json, "sessions"));
+	ret_touched->more =
+		json_is_true(json_object_get(json, "more")) || !json_is_true(json_object_get(json, "complete"));
+	json_decref(json);
+	free(answer.body);
+	return EXIT_CODE_OK;
+}
+
+/* `all`: of every workspace, by what is everybody's; unknown where the plan does not touch that. */
+static int find_ending(const char *run_dir, const struct model *old, const struct model *new,
+	struct touched_list *touched, struct touched *ret_all)
+{
+	struct plan_sessions sessions;
+	int code = EXIT_CODE_OK;
+
+	if (old == NULL)
+		return EXIT_CODE_OK;
+	if (!plan_sessions_open(&sessions, old, new)) {
+		fprintf(stderr, "postern: plan: out of memory\n");
+		return EXIT_CODE_FAILED;
+	}
+	for (size_t i = 0; i < touched->count && code == EXIT_CODE_OK; i++) {
+		if (touched->entries[i].known && touched->entries[i].sessions > 0)
+			code = ask_ending(run_dir, &sessions, &touched->entries[i]);
+	}
+	ret_all->known = code == EXIT_CODE_OK && plan_sessions_of_all(old, new);
+	if (ret_all->known)
+		code = ask_ending(run_dir, &sessions, ret_all);
+	plan_sessions_close(&sessions);
+	return code;
+}
+
+static void print_text(const struct plan *plan, const struct touched_list *touched, const struct touched *all)
 {
 	for (size_t i = 0; i < plan->count; i++)
 		printf("%s\n", plan->changes[i].text);
@@ -142,15 +231,19 @@ static void print_text(const struct plan *plan, const struct touched_list *touch
 		const struct touched *of = &touched->entries[i];
 
 		if (of->known)
-			printf("touches workspace %s, which has %lld live session%s\n", of->workspace,
-				(long long)of->sessions, of->sessions == 1 ? "" : "s");
+			printf("touches workspace %s, which has %lld live session%s: %s%lld would end\n", of->workspace,
+				(long long)of->sessions, of->sessions == 1 ? "" : "s", of->more ? "at least " : "",
+				(long long)of->ending);
 		else
 			printf("touches workspace %s; no dataplane says how many live sessions it has\n",
 				of->workspace);
 	}
+	if (all->known)
+		printf("of the sessions of all workspaces %s%lld would end\n", all->more ? "at least " : "",
+			(long long)all->ending);
 }
 
-static void print_json(const struct plan *plan, const struct touched_list *touched)
+static void print_json(const struct plan *plan, const struct touched_list *touched, const struct touched *all)
 {
 	static const char *const kinds[] = {[PLAN_ADD] = "add", [PLAN_REMOVE] = "remove", [PLAN_CHANGE] = "change"};
 	json_t *changes = json_array(), *workspaces = json_array(), *json;
@@ -166,19 +259,24 @@ static void print_json(const struct plan *plan, const struct touched_list *touch
 	for (size_t i = 0; i < touched->count; i++) {
 		const struct touched *of = &touched->entries[i];
 
-		json_array_append_new(workspaces, json_pack("{s:s, s:o}", "id", of->workspace, "sessions_active",
-							  of->known ? json_integer(of->sessions) : json_null()));
+		json_array_append_new(
+			workspaces, json_pack("{s:s, s:o, s:o, s:b}", "id", of->workspace, "sessions_active",
+					    of->known ? json_integer(of->sessions) : json_null(), "sessions_ending",
+					    of->known ? json_integer(of->ending) : json_null(), "more", of->more));
 	}
-	json = json_pack("{s:o, s:b, s:o}", "changes", changes, "needs_restart", plan->needs_restart,
-		"workspaces_touched", workspaces);
+	json = json_pack("{s:o, s:b, s:o, s:o}", "changes", changes, "needs_restart", plan->needs_restart,
+		"workspaces_touched", workspaces, "all_workspaces",
+		all->known ? json_pack("{s:I, s:b}", "sessions_ending", all->ending, "more", all->more) : json_null());
 	json_dumpf(json, stdout, JSON_INDENT(2));
 	fputc('\n', stdout);
 	json_decref(json);
 }
 
-static int print_plan(const char *run_dir, bool as_json, const struct model *old, const struct plan *plan)
+static int print_plan(
+	const char *run_dir, bool as_json, const struct model *old, const struct model *new, const struct plan *plan)
 {
 	struct touched_list touched;
+	struct touched all = {0};
 	int code;
 
 	if (!touched_find(old, plan, &touched)) {
@@ -186,22 +284,25 @@ static int print_plan(const char *run_dir, bool as_json, const struct model *old
 		return EXIT_CODE_FAILED;
 	}
 	code = touched_count_sessions(run_dir, &touched);
+	if (code == EXIT_CODE_OK)
+		code = find_ending(run_dir, old, new, &touched, &all);
 	if (code == EXIT_CODE_OK && as_json)
-		print_json(plan, &touched);
+		print_json(plan, &touched, &all);
 	else if (code == EXIT_CODE_OK)
-		print_text(plan, &touched);
+		print_text(plan, &touched, &all);
 	touched_clear(&touched);
 	return code;
 }
 
-int postern_plan(const char *run_dir, bool json, const char *file)
+int postern_plan(const char *run_dir, bool json, size_t file_size_max_bytes, const char *file)
 {
+	const struct config_api limits = {.file_size_max_bytes = file_size_max_bytes};
 	struct problems problems = {0}, warnings = {0};
 	struct model *old = NULL, *new;
 	struct plan plan;
 	int code;
 
-	if (config_load(file, &new, &problems, &warnings) != STATUS_OK) {
+	if (config_load_all(file, &limits, &new, NULL, &problems, &warnings) != STATUS_OK) {
 		problems_print(&problems);
 		problems_clear(&problems);
 		problems_clear(&warnings);
@@ -213,7 +314,7 @@ int postern_plan(const char *run_dir, bool json, const char *file)
 		code = EXIT_CODE_FAILED;
 	if (code == EXIT_CODE_OK) {
 		if (plan_make(old, new, &plan) == STATUS_OK) {
-			code = print_plan(run_dir, json, old, &plan);
+			code = print_plan(run_dir, json, old, new, &plan);
 			plan_clear(&plan);
 		} else {
 			fprintf(stderr, "postern: plan: out of memory\n");

@@ -3,6 +3,7 @@
 #include "tests/control/check.h"
 
 #include "control/plan.h"
+#include "control/plan_sessions.h"
 
 #define ACME                                                                                                           \
 	"  - id: acme\n"                                                                                               \
@@ -216,6 +217,96 @@ static void move_to_the_shared_pool_is_named(void **state)
 		false);
 }
 
+/* ---- what a change does to live sessions ---- */
+
+#define VPC(id, vni, more) "    vpcs: [ { id: " id ", vni: " vni ", cidrs: [10.0.0.0/16]" more " } ]\n"
+#define POOL "shared_pool: { ips: [203.0.113.200, 203.0.113.201] }\n"
+#define EGRESS(ips) "    egress: { ips: [" ips "] }\n"
+#define ACME_OF(vpc, egress) "workspaces:\n  - id: acme\n" vpc egress
+
+/* 10.0.0.5 of VNI 7001, by 203.0.113.10, from 10.100.0.2. */
+static bool ends(const char *old_text, const char *new_text, uint32_t egress)
+{
+	const struct plan_session session = {
+		.workspace = "acme",
+		.vni = 7001,
+		.inside_address = 0x0a000005,
+		.egress_address = egress,
+		.vtep = 0x0a640002,
+	};
+	struct model *old = check_load(old_text), *new = check_load(new_text);
+	struct plan_sessions sessions;
+	bool result;
+
+	assert_true(plan_sessions_open(&sessions, old, new));
+	result = plan_session_ends(&sessions, &session);
+	plan_sessions_close(&sessions);
+	model_free(old);
+	model_free(new);
+	return result;
+}
+
+static void a_session_ends_with_what_it_needs_and_with_nothing_else(void **state)
+{
+	static const uint32_t own = 0xcb00710a, pooled = 0xcb0071c8;
+	static const char ips[] = CHECK_GATEWAY ACME_OF(VPC("main", "7001", ""), EGRESS("203.0.113.10, 203.0.113.11"));
+	static const struct {
+		const char *new_text;
+		bool ends;
+	} cases[] = {
+		{ips, false},
+		{CHECK_GATEWAY "workspaces:\n" GLOBEX, true},
+		{CHECK_GATEWAY ACME_OF(VPC("main", "7009", ""), EGRESS("203.0.113.10")), true},
+		{CHECK_GATEWAY ACME_OF(VPC("other", "7001", ""), EGRESS("203.0.113.10")), true},
+		{CHECK_GATEWAY ACME_OF(
+			 "    vpcs: [ { id: main, vni: 7001, cidrs: [10.1.0.0/16] } ]\n", EGRESS("203.0.113.10")),
+			true},
+		{CHECK_GATEWAY ACME_OF(VPC("main", "7001", ""), EGRESS("203.0.113.11")), true},
+		{CHECK_GATEWAY ACME_OF(VPC("main", "7001", ""), EGRESS("203.0.113.10, 203.0.113.12")), false},
+		{CHECK_GATEWAY ACME_OF(
+			 VPC("main", "7001", ""), "    egress: { ips: [203.0.113.11], draining: [203.0.113.10] }\n"),
+			false},
+		{CHECK_GATEWAY ACME_OF(VPC("main", "7001", ""),
+			 EGRESS("203.0.113.10")) "    policy: { default: deny }\n    limits: { sessions: 100 }\n",
+			false},
+		{CHECK_GATEWAY POOL ACME_OF(VPC("main", "7001", ""), "    egress: shared\n"), true},
+		/* Somebody of an open VPC is nobody of the list's. */
+		{CHECK_GATEWAY ACME_OF(VPC("main", "7001", ", workers: [ { ip: 10.0.0.5 } ]"), EGRESS("203.0.113.10")),
+			true},
+		{"version: 1\ngateway:\n  inside: { interface: inside0, trusted_vteps: [10.101.0.0/24] }\n"
+		 "  outside: { interface: outside0 }\n" ACME_OF(VPC("main", "7001", ""), EGRESS("203.0.113.10")),
+			true},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(ends(ips, cases[i].new_text, own), cases[i].ends);
+	/* The range of a workspace that leaves the pool drains; an address that leaves it is gone. */
+	assert_false(ends(CHECK_GATEWAY POOL ACME_OF(VPC("main", "7001", ""), "    egress: shared\n"),
+		CHECK_GATEWAY POOL ACME_OF(VPC("main", "7001", ""), EGRESS("203.0.113.10")), pooled));
+	assert_true(ends(CHECK_GATEWAY POOL ACME_OF(VPC("main", "7001", ""), "    egress: shared\n"),
+		CHECK_GATEWAY
+		"shared_pool: { ips: [203.0.113.201] }\n" ACME_OF(VPC("main", "7001", ""), "    egress: shared\n"),
+		pooled));
+}
+
+static void of_listed_workers_those_that_leave_the_list_lose_their_sessions(void **state)
+{
+	static const char listed[] = CHECK_GATEWAY ACME_OF(
+		VPC("main", "7001", ", workers: [ { ip: 10.0.0.5 }, { ip: 10.0.0.6 } ]"), EGRESS("203.0.113.10"));
+	static const char without[] =
+		CHECK_GATEWAY ACME_OF(VPC("main", "7001", ", workers: [ { ip: 10.0.0.6 } ]"), EGRESS("203.0.113.10"));
+	static const char moved[] = CHECK_GATEWAY ACME_OF(
+		VPC("main", "7001", ", workers: [ { ip: 10.0.0.5, vtep: 10.100.0.9 } ]"), EGRESS("203.0.113.10"));
+	static const char open[] = CHECK_GATEWAY ACME_OF(VPC("main", "7001", ""), EGRESS("203.0.113.10"));
+
+	assert_true(ends(listed, without, 0xcb00710a));
+	assert_true(ends(listed, open, 0xcb00710a));
+	assert_false(ends(listed, moved, 0xcb00710a));
+	/* Nobody else than a registered worker can have one here. */
+	assert_false(ends(without, open, 0xcb00710a));
+	assert_false(ends(without, listed, 0xcb00710a));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -232,6 +323,8 @@ int main(void)
 		cmocka_unit_test(worker_is_followed_by_vpc_and_address),
 		cmocka_unit_test(changed_port_needs_a_restart),
 		cmocka_unit_test(move_to_the_shared_pool_is_named),
+		cmocka_unit_test(a_session_ends_with_what_it_needs_and_with_nothing_else),
+		cmocka_unit_test(of_listed_workers_those_that_leave_the_list_lose_their_sessions),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

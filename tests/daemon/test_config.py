@@ -76,11 +76,22 @@ def plan_shows_what_would_change_and_changes_nothing(lab):
     assert "nothing would change" in lab.cli("plan", lab.config).stdout
     path = put_new(lab, LARGER.replace("203.0.113.11", "203.0.113.12").replace("id: globex", "id: hooli"))
     touched = json.loads(lab.cli("plan", "--json", path).stdout)["workspaces_touched"]
-    assert touched == [{"id": name, "sessions_active": None} for name in ("acme", "globex")], touched
+    unknown = {"sessions_active": None, "sessions_ending": None, "more": False}
+    assert touched == [{"id": name, **unknown} for name in ("acme", "globex")], touched
     assert "touches workspace acme; no dataplane says" in lab.cli("plan", path).stdout
     assert len(json.loads(lab.cli("workspaces", "--json").stdout)["workspaces"]) == 2
     lab.write(BAD)
     assert lab.cli("plan", lab.config).returncode == 4
+
+
+def check_and_plan_take_as_large_a_file_as_they_are_told_to(lab):
+    lab.daemon()
+    path = put_new(lab, LARGER + "# as large as that\n" * (5 * 2**20 // 19))
+    for command in (("config", "check"), ("plan",)):
+        done = lab.cli(*command, path)
+        assert done.returncode == 4 and "4 MiB" in done.stderr, done
+        assert lab.cli(*command, path, "--max-file-size", "16Mi").returncode == 0, command
+        assert lab.cli(*command, path, "--max-file-size", "1Gi").returncode == 2, command
 
 
 def a_changed_file_is_taken_and_its_plan_logged(lab):
@@ -284,6 +295,7 @@ ALONE = [
     check_tells_every_error_and_exits_4, check_of_a_valid_file_is_one_line_and_exits_0,
     printed_configuration_is_a_configuration_again, without_any_valid_configuration_it_waits_for_one,
     a_bad_file_changes_nothing_and_is_told, plan_shows_what_would_change_and_changes_nothing,
+    check_and_plan_take_as_large_a_file_as_they_are_told_to,
     a_changed_file_is_taken_and_its_plan_logged, an_applied_change_stays_when_confirmed_and_comes_back_when_not,
     a_trial_whose_time_ends_while_posternd_is_away_is_rolled_back_at_its_start, a_bad_file_is_not_applied,
     a_change_that_removes_most_workspaces_needs_force, the_configuration_replaced_by_anything_else_changes_nothing,

@@ -72,10 +72,34 @@ def plan_says_whom_it_would_hurt(scene):
         file.write(old.replace("id: acme\n", "id: acme2\n"))
     code, out, err = scene.postern.cli("gw", "plan", path, "--json")
     expect(code == 0, f"plan exits {code}: {err}")
-    touched = {one["id"]: one["sessions_active"] for one in json.loads(out)["workspaces_touched"]}
-    expect(set(touched) == {"acme"} and touched["acme"] >= 1, f"touched: {touched}, by {out}")
+    touched = {one["id"]: one for one in json.loads(out)["workspaces_touched"]}
+    expect(set(touched) == {"acme"} and touched["acme"]["sessions_ending"] >= 1, f"touched: {touched}, by {out}")
+    expect(json.loads(out)["all_workspaces"] is None, f"what is everybody's does not change: {out}")
     _, out, _ = scene.postern.cli("gw", "plan", path)
-    expect("touches workspace acme, which has" in out, f"the text: {out}")
+    expect("touches workspace acme, which has" in out and "would end" in out, f"the text: {out}")
+
+
+def plan_tells_what_ends_from_what_goes_on(scene, egress):
+    """acme loses an IP: first the one that its session does not use, then the one that it does. Then VTEPs are distrusted."""
+    path = os.path.join(scene.lab.run_dir("plan"), "new.yaml")
+    with open(scene.postern.files["gw"], encoding="utf-8") as file:
+        old = file.read()
+    ips = scene.postern.configuration.workspaces["acme"]["egress"]
+    expect(egress in ips and len(ips) == 2, f"{egress} of {ips}")
+    for gone in sorted(ips, key=lambda ip: ip == egress):
+        configuration = scene.postern.configuration
+        configuration.workspaces["acme"]["egress"] = [ip for ip in ips if ip != gone]
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(configuration.gateway())
+        configuration.workspaces["acme"]["egress"] = ips
+        mine = sum(one["workspace"] == "acme" and one["egress_address"] == gone for one in scene.sessions())
+        _, out, err = scene.postern.cli("gw", "plan", path, "--json")
+        touched = {one["id"]: one["sessions_ending"] for one in json.loads(out)["workspaces_touched"]}
+        expect(touched == {"acme": mine} and (mine > 0) == (gone == egress), f"without {gone}: {touched}, not {mine} {err}")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(old.replace("10.100.0.0/24", "10.99.0.0/24"))
+    _, out, err = scene.postern.cli("gw", "plan", path, "--json")
+    expect(json.loads(out)["all_workspaces"]["sessions_ending"] >= 2, f"without the workers' VTEPs: {out} {err}")
 
 
 def sessions(scene):
@@ -103,6 +127,7 @@ def sessions(scene):
         ]
         expect(theirs, f"globex' connection is not listed: {listed}")
         plan_says_whom_it_would_hurt(scene)
+        plan_tells_what_ends_from_what_goes_on(scene, mine[0]["egress_address"])
         _, out, _ = scene.postern.cli("gw", "sessions")
         expect(seen.rpartition(":")[0] in out and "acme" in out and "globex" in out, f"the table: {out}")
     echo.close()
