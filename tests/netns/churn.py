@@ -84,8 +84,14 @@ class Mayfly:
         """By the API or by the link's alias, in turn."""
         if self.number % 2:
             return self.farm.scene.api("host", "POST", "/v1/workers", self.spec())[0] == 201
-        self.alias(f"postern:{self.workspace}/main/{self.address}")
+        self.wish_without_waiting()
         return False
+
+    def wish_without_waiting(self):
+        if self.number % 2:
+            self.farm.scene.api("host", "POST", "/v1/workers?wait=0", self.spec())
+        else:
+            self.alias(f"postern:{self.workspace}/main/{self.address}")
 
     def wait_open(self):
         scene = self.farm.scene
@@ -279,6 +285,8 @@ def unreachable(scene, farm):
     """The gateway's daemon is away: who is open stays open, nobody else opens."""
     watch = captures(scene)
     scene.postern.gateway_daemon.kill()
+    count = max(4, OPTIONS.workers // 10)
+    scene.points.point(f"{count} workers come, send and go while no gateway answers", come_to_nothing, farm, count)
     workers = [farm.make(9000 + i, "acme", i) for i in range(4)]
     scene.points.point("P3: without the gateway's word workers stay closed, and say why", stay_closed, scene, workers)
     scene.points.point("P4: who was open before stays open", still_works, scene)
@@ -289,15 +297,24 @@ def unreachable(scene, farm):
     scene.points.point("they open once the gateway is back", lambda: [worker.wait_open() for worker in workers])
     for worker in workers:
         die(worker)
+    scene.points.point("the gateway knows of none that came and went meanwhile", forgotten, scene)
+
+
+def come_to_nothing(farm, count):
+    """Each address goes to the other workspace at once."""
+    for number in range(8000, 8000 + count):
+        worker = farm.make(number, ("acme", "globex")[number // SLOTS % 2], number % SLOTS)
+        worker.send("early")
+        worker.wish_without_waiting()
+        worker.send("early")
+        system.wait_for(f"{worker.interface} to wait", lambda w=worker: w.state() == "awaits-gateway", 10)
+        die(worker)
 
 
 def stay_closed(scene, workers):
     for worker in workers:
         worker.send("early")
-        if worker.number % 2:
-            scene.api("host", "POST", "/v1/workers?wait=0", worker.spec())
-        else:
-            worker.alias(f"postern:{worker.workspace}/main/{worker.address}")
+        worker.wish_without_waiting()
     for worker in workers:
         system.wait_for(f"{worker.interface} to wait", lambda w=worker: w.state() == "awaits-gateway", 10)
         worker.send("early")
