@@ -412,17 +412,25 @@ void admission_set_basis(struct admission *admission, struct revision *basis)
 
 void admission_applied(struct admission *admission)
 {
+	const struct classifier *classifier = admission->daemon->classifier;
+
 	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
 		struct worker *worker = worker_registry_at(admission->registry, i);
 
 		worker->dirty_in_kernel = false;
 		if (!worker->active)
 			continue;
-		worker->claimed = worker->claimed || worker->ifindex != 0;
-		if (admission_allows(admission, worker))
+		if (!admission_allows(admission, worker)) {
+			if (worker->state == WORKER_OPEN)
+				worker_set_state(
+					worker, WORKER_AWAITS_POLICY, "the policy with its VPC is not in force");
+		} else if (classifier_is_open(classifier, worker->ifindex, worker->vni, worker->spec.address)) {
+			worker->claimed = true;
 			note_open(admission, worker);
-		else if (worker->state == WORKER_OPEN)
-			worker_set_state(worker, WORKER_AWAITS_POLICY, "the policy with its VPC is not in force");
+		} else if (worker->state == WORKER_OPEN) {
+			worker->claimed = false;
+			worker_set_state(worker, WORKER_UNCLAIMED, "its interface could not be claimed");
+		}
 		if (worker->state != WORKER_OPEN)
 			worker_registry_queue(admission->registry, worker);
 	}

@@ -296,11 +296,11 @@ static enum status hook_failed(const char *interface, int error, struct problems
 	return STATUS_SYSTEM;
 }
 
-/* An interface that cannot be claimed is not opened either. */
-static enum status claim_workers(
+/* An interface that cannot be claimed is not opened either; the others' are. */
+static void claim_workers(
 	const struct classifier *classifier, struct classifier_wanted *wanted, struct problems *problems)
 {
-	enum status status = STATUS_OK;
+	bool all = true;
 
 	for (size_t i = 0; i < wanted->worker_count; i++) {
 		struct wanted_worker *worker = &wanted->workers[i];
@@ -315,11 +315,12 @@ static enum status claim_workers(
 			error = claim_hook(classifier, worker->ifindex, CLASSIFIER_WORKER_EGRESS, &worker->outdated);
 		if (error == 0)
 			continue;
-		worker->open = false;
+		worker->open = all = false;
 		if_indextoname(worker->ifindex, name);
-		status = hook_failed(name, error, problems);
+		(void)hook_failed(name, error, problems);
 	}
-	return status;
+	if (!all)
+		classifier_maps_index(wanted);
 }
 
 static enum status update_workers(
@@ -401,10 +402,7 @@ static enum status apply_wanted(struct classifier *classifier, struct classifier
 		status = worst(status, step);
 	}
 
-	step = claim_workers(classifier, wanted, problems);
-	if (step != STATUS_OK)
-		classifier_maps_index(wanted);
-	status = worst(status, step);
+	claim_workers(classifier, wanted, problems);
 	step = classifier_policy_apply(&classifier->policy, desired->workspaces, desired->workspace_count, problems);
 	if (step == STATUS_OK)
 		step = classifier_maps_add(&classifier->maps, wanted, problems);

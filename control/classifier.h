@@ -83,7 +83,8 @@ enum status classifier_open(const char *pin_dir, struct classifier **ret_classif
 /*
  * Makes the kernel equal to `desired`: additions in the order claim → maps → open, removals the other way round.
  * Level-triggered: reads back what is there, corrects it, and may be called again at any time. A worker whose interface
- * does not exist (yet) is counted in `ret_missing`; the others are applied all the same.
+ * does not exist (yet) is counted in `ret_missing`; one whose interface cannot be claimed is a problem, and not open
+ * (classifier_is_open()). The others are applied all the same.
  *
  * An interface whose worker is no longer wanted stays closed, for as long as it exists: without a program on it the
  * host's own stack would take the worker's traffic, and might forward it untranslated (P1, P3). So does all that is

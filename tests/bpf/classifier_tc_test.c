@@ -71,6 +71,32 @@ static void filters_of_others_are_left_alone(void **state)
 	lab_run("tc filter show dev w2 ingress | grep -q foreign");
 }
 
+/* In our place on the hook, and for another protocol, so that ours can not be put beside it. */
+static void interface_that_can_not_be_claimed_keeps_nobody_else_closed(void **state)
+{
+	struct host *host = *state;
+	int program_fd = foreign_program();
+	struct worker_value value;
+	size_t missing;
+
+	assert_int_equal(bpf_obj_pin(program_fd, HOST_PIN_DIR "/foreign"), 0);
+	close(program_fd);
+	lab_run("tc qdisc add dev w2 clsact");
+	lab_run("tc filter add dev w2 ingress protocol ip prio 1 bpf da pinned " HOST_PIN_DIR "/foreign");
+	assert_int_equal(unlink(HOST_PIN_DIR "/foreign"), 0);
+	classifier_attach_on_clsact(host->classifier, true);
+	assert_int_equal(classifier_apply(host->classifier, &host->desired, &missing, &host->problems), STATUS_OK);
+	assert_int_equal(host->problems.count, 1);
+	assert_non_null(strstr(host->problems.lines[0], "w2: the classifier cannot be attached"));
+	assert_true(host_worker_entry(if_nametoindex("w0"), &value));
+	assert_true(host_worker_entry(if_nametoindex("w1"), &value));
+	assert_false(host_worker_entry(if_nametoindex("w2"), &value));
+	lab_run("tc filter del dev w2 ingress");
+	problems_clear(&host->problems);
+	host_apply(host, 0);
+	assert_true(host_worker_entry(if_nametoindex("w2"), &value));
+}
+
 /* A filter of the time before TCX goes on where it is, replaced without a gap, and nothing of ours comes beside it. */
 static void filter_of_an_earlier_kernel_stays_on_its_hook(void **state)
 {
@@ -148,6 +174,7 @@ int main(int argc, char *argv[])
 	const struct CMUnitTest tests[] = {
 		HOST_TEST(program_taken_off_by_hand_is_put_back),
 		HOST_TEST(filters_of_others_are_left_alone),
+		HOST_TEST(interface_that_can_not_be_claimed_keeps_nobody_else_closed),
 		/* Where there is TCX. */
 		HOST_TEST(filter_of_an_earlier_kernel_stays_on_its_hook),
 		HOST_TEST(first_attachment_goes_to_clsact_when_that_is_wanted_and_stays_there),
