@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import state
@@ -36,6 +37,66 @@ def end(number, frame):
     raise Ended
 
 
+class Builds:
+    """Builds one after the other on what the tests leave of the processors: many of these wait most of the time."""
+
+    def __init__(self):
+        self.wanted = []  # (name, argv, environment)
+        self.done = {}  # by name: (output, good, seconds)
+        self.child = None
+        self.stopped = self.waited_for = False
+        self.thread = None
+
+    def start(self):
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        for name, argv, environment in self.wanted:
+            began = time.monotonic()
+            self.child = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", "--", "nice", "-n", "19", *argv],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                env={**os.environ, **environment},
+            )
+            self.weigh()
+            output, _ = self.child.communicate()
+            self.done[name] = (output, self.child.returncode == 0, time.monotonic() - began)
+            if self.stopped:
+                return
+
+    def weigh(self):
+        """Where the kernel shares by session, `nice` says nothing to other sessions: the session has to be told."""
+        try:
+            with open(f"/proc/{self.child.pid}/autogroup", "w", encoding="ascii") as autogroup:
+                autogroup.write("0" if self.waited_for else "19")
+        except OSError:
+            pass  # it does not, or the build is over
+
+    def wait(self, name, timeout_s):
+        """(output, good, seconds); after that time it is ended, and those behind it are not begun."""
+        end = time.monotonic() + timeout_s
+        self.waited_for = True
+        if self.child is not None:
+            self.weigh()
+        while name not in self.done and self.thread.is_alive() and time.monotonic() < end:
+            self.thread.join(0.2)
+        if name not in self.done:
+            self.stop()
+        return self.done.get(name, ("it was not built in time", False, timeout_s))
+
+    def stop(self):
+        self.stopped = True
+        if self.child is not None and self.child.poll() is None:
+            os.killpg(self.child.pid, signal.SIGTERM)
+
+
 class Suite:
     def __init__(self, build_dir, name_filter):
         self.build_dir = build_dir
@@ -45,6 +106,7 @@ class Suite:
         os.makedirs(self.log_dir)
         self.passed = self.failed = self.skipped = 0
         self.child = None
+        self.builds = Builds()
 
     def wanted(self, name):
         return self.filter is None or self.filter in name
@@ -110,9 +172,21 @@ class Suite:
         output, code, timed_out = self.execute(
             [os.path.join(ROOT, "tools/lab/build"), "--tests", directory, *options], BUILD_TIMEOUT_S, environment
         )
-        good = code == 0 and not timed_out
-        self.record(f"build {name}", tap.Judgement(int(good), int(not good), 0, []), output, time.monotonic() - began)
+        return self.record_build(name, output, code == 0 and not timed_out, time.monotonic() - began)
+
+    def record_build(self, name, output, good, seconds):
+        self.record(f"build {name}", tap.Judgement(int(good), int(not good), 0, []), output, seconds)
         return good
+
+    def build_beside(self, name, directory, environment, *options):
+        """To be built beside the tests, once builds.start() is called."""
+        self.builds.wanted.append(
+            (name, [os.path.join(ROOT, "tools/lab/build"), "--tests", directory, *options], environment)
+        )
+
+    def built_beside(self, name):
+        """Waits; that is one point. False when it failed."""
+        return self.record_build(name, *self.builds.wait(name, BUILD_TIMEOUT_S))
 
     def meson(self, name, directory, environment=None):
         """All of meson's tests in one build directory."""
@@ -172,16 +246,30 @@ def run(suite, options):
     if not suite.build("gcc", gcc, {"CC": "gcc"}, "-Dwerror=true"):
         return
     if not options.fast:
-        # Its warnings are what is wanted; the fuzzers, which clang makes in any case, have been built.
-        suite.build("clang", clang, {"CC": "clang"}, "-Dwerror=true", "-Dfuzzers=disabled", "-Doptimization=1")
+        # Of clang only its warnings are wanted, and its fuzzers have been built.
+        suite.build_beside(
+            "clang", clang, {"CC": "clang"}, "-Dwerror=true", "-Dfuzzers=disabled", "-Doptimization=0", "-Ddebug=false"
+        )
+        suite.build_beside(
+            "sanitizers",
+            sanitized,
+            {"CC": "gcc"},
+            "-Db_sanitize=address,undefined",
+            "-Dbuildtype=debugoptimized",
+            # Built a third faster, but what gcc warns of is then another thing than in the first build, which is strict.
+            "-Doptimization=1",
+            "-Dwerror=false",
+            "-Dfuzzers=disabled",
+        )
+        suite.builds.start()
     suite.meson("unit", gcc)
-    if not options.fast and suite.build(
-        "sanitizers", sanitized, {"CC": "gcc"}, "-Db_sanitize=address,undefined", "-Dbuildtype=debugoptimized",
-        "-Dfuzzers=disabled"
-    ):
+    suite.netns("netns", gcc)
+    if options.fast:
+        return
+    suite.built_beside("clang")
+    if suite.built_beside("sanitizers"):
         suite.meson("sanitizers", sanitized, SANITIZERS)
         suite.netns("sanitizers", sanitized, SANITIZED_SCRIPTS, SANITIZERS)
-    suite.netns("netns", gcc)
 
 
 def main():
@@ -202,6 +290,8 @@ def main():
     except system.LabError as error:
         print(f"tools/test: {error}", file=sys.stderr)
         suite.failed += 1
+    finally:
+        suite.builds.stop()
     sys.stderr.flush()
     if suite.skipped:
         print(f"{suite.skipped} points skipped")
