@@ -25,12 +25,13 @@ enum {
 	ANSWER_TIMEOUT_S = 1,
 	BEFORE_CONNTRACK = -450, /* NF_IP_PRI_CONNTRACK_DEFRAG is -400 */
 	HOOK_ARP_IN = 0,	 /* <linux/netfilter_arp.h> */
+	HOOK_BRIDGE_IN = 0,	 /* NF_BR_PRE_ROUTING of <linux/netfilter_bridge.h> */
 	PROBLEM_SIZE_BYTES = 320,
 };
 
 static const char table_name[] = "postern-fence", chain_name[] = "workers";
 
-/* Where the host's own stack begins, of each family. */
+/* Where the host's own stack begins, of each family. The last: a kernel without it has no bridge to guard. */
 static const struct gate {
 	uint8_t family;
 	uint32_t hook;
@@ -38,14 +39,16 @@ static const struct gate {
 } gates[] = {
 	{NFPROTO_INET, NF_INET_PRE_ROUTING, BEFORE_CONNTRACK},
 	{NFPROTO_ARP, HOOK_ARP_IN, 0},
+	{NFPROTO_BRIDGE, HOOK_BRIDGE_IN, BEFORE_CONNTRACK},
 };
 
-enum { GATE_COUNT = sizeof(gates) / sizeof(gates[0]) };
+enum { GATE_COUNT = sizeof(gates) / sizeof(gates[0]), GATE_BRIDGE = GATE_COUNT - 1 };
 
 struct worker_fence {
 	struct nl_sock *netlink;		     /* NULL: not open */
 	char pattern[INTERFACE_NAME_SIZE_BYTES + 1]; /* empty: none is wanted */
 	bool removed;				     /* none is wanted, and none is there */
+	bool no_bridges;			     /* the kernel can not guard them */
 	uint64_t packets;
 	char problem[PROBLEM_SIZE_BYTES]; /* empty: none */
 };
@@ -360,12 +363,24 @@ static int gate_read(
 
 /* ---- the fence ---- */
 
+static void fence_forget_socket(struct worker_fence *fence)
+{
+	nl_socket_free(fence->netlink);
+	fence->netlink = NULL;
+}
+
+static bool is_unsupported(int error)
+{
+	return error == -EOPNOTSUPP || error == -EPROTONOSUPPORT || error == -EAFNOSUPPORT;
+}
+
 static int fence_put_right(struct worker_fence *fence)
 {
 	uint64_t packets = 0;
+	size_t gate_count = fence->no_bridges ? GATE_BRIDGE : GATE_COUNT;
 	int error = 0;
 
-	for (size_t i = 0; i < GATE_COUNT && error == 0; i++) {
+	for (size_t i = 0; i < gate_count && error == 0; i++) {
 		struct standing standing = {0};
 
 		error = gate_read(fence->netlink, &gates[i], fence->pattern, &standing);
@@ -373,6 +388,12 @@ static int fence_put_right(struct worker_fence *fence)
 			error = gate_close(fence->netlink, &gates[i], fence->pattern);
 		else
 			packets += standing.packets;
+		/* -ENOENT: the kernel knows the family, and has no such chains in it. */
+		if (i == GATE_BRIDGE && (is_unsupported(error) || error == -ENOENT)) {
+			fence->no_bridges = true;
+			fence_forget_socket(fence);
+			error = 0;
+		}
 	}
 	if (error == 0)
 		fence->packets = packets;
@@ -387,17 +408,10 @@ static int fence_remove(struct nl_sock *netlink)
 	for (size_t i = 0; i < GATE_COUNT; i++) {
 		int error = gate_open(netlink, &gates[i]);
 
-		if (error != 0 && error != -ENOENT && error != -EOPNOTSUPP && error != -EPROTONOSUPPORT &&
-			error != -EAFNOSUPPORT && first_error == 0)
+		if (error != 0 && error != -ENOENT && !is_unsupported(error) && first_error == 0)
 			first_error = error;
 	}
 	return first_error;
-}
-
-static void fence_forget_socket(struct worker_fence *fence)
-{
-	nl_socket_free(fence->netlink);
-	fence->netlink = NULL;
 }
 
 void worker_fence_check(struct worker_fence *fence)

@@ -3,11 +3,11 @@
  * The fence: what comes in by an interface with a worker's name never enters this host's own stack.
  *
  *   worker ── tc: worker_ingress ──> tunnel          the classifier takes, or drops, every frame of a claimed interface
- *         └── not claimed yet ──> fence ──X  IP, ARP of this host, and its forwarding
+ *         └── not claimed yet ──> fence ──X  IP, ARP of this host, its forwarding, and its bridges
  *
  * An interface may be created up and send in the instant before posternd has put its program on it. No program can be
- * on an interface that is not there yet; a netfilter rule by name can. Two tables of nf_tables, named postern-fence, of
- * the families inet and arp, drop whatever comes in by `worker_host.interfaces`, before connection tracking, routing
+ * on an interface that is not there yet; a netfilter rule by name can. Tables of nf_tables, named postern-fence, of
+ * the families inet, arp and bridge, drop whatever comes in by `worker_host.interfaces`, before connection tracking, routing
  * and sockets. The classifier never hands a worker's frame to the stack, so nothing that is wanted comes by here, and
  * no frame of a worker that is open costs a look at it.
  *

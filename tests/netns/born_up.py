@@ -30,9 +30,10 @@ class Newborn:
     """A link whose ends are up as fast as netlink takes it, and whose worker sends from that instant: to the internet, to
     the host, and an ARP request for it. The worker's end stays in the host's namespace, since moving it takes time."""
 
-    def __init__(self, scene, number):
+    def __init__(self, scene, number, further=""):
         self.host, self.interface, self.peer = scene.lab.host, f"veth-b{number}", f"b{number}"
         self.socket = self.host.socket(socket.SOCK_RAW, family=socket.AF_PACKET)
+        self.further = further  # of the link, when it is made
         self.socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
         mac, mine = packet.mac_bytes(HOST_MAC), packet.mac_bytes(MAC)
         self.frames = [
@@ -59,7 +60,7 @@ class Newborn:
         """How many frames it got for an answer."""
         self.thread.start()
         self.host.ip(
-            f"link add {self.interface} address {HOST_MAC} up type veth peer name {self.peer} address {MAC}",
+            f"link add {self.interface} address {HOST_MAC} up {self.further} type veth peer name {self.peer} address {MAC}",
             f"link set {self.peer} up",
         )
         system.wait_for(f"{self.peer} to have sent", lambda: self.sent > 30, 10, 0.001)
@@ -117,7 +118,31 @@ def nothing_gets_in(scene, first, count, for_s):
     expect(seen == (0, 0, 0), f"(left, reached the host, were answered): {seen}")
 
 
+def bridged(scene, number):
+    """Frames on the other port of a bridge that the link is created in."""
+    host = scene.lab.host
+    host.ip(
+        "link add bridge-b up type bridge",
+        "link add port-b up master bridge-b type veth peer name port-bp",
+        "link set port-bp up",
+    )
+    watch = capture.Capture(host, "port-bp", "arp")
+    link = Newborn(scene, number, "master bridge-b")
+    link.be_born(0.05)
+    link.die()
+    watch.stop()
+    count = len(watch.frames())
+    host.ip("link delete port-b", "link delete bridge-b")
+    return count
+
+
+def nothing_is_bridged(scene):
+    count = bridged(scene, 400)
+    expect(count == 0, f"{count} frames came out of the bridge")
+
+
 def everything_gets_in(scene):
+    expect(bridged(scene, 1) > 0, "nothing came out of the bridge, so the rest would prove nothing")
     seen = born(scene, 0, 1, 0.05)
     expect(all(seen), f"(left, reached the host, were answered): {seen}, so the rest would prove nothing")
 
@@ -144,7 +169,7 @@ def put_back(scene):
     expect("postern-fence" not in left, f"still there: {left}")
     system.wait_for(
         "the fence to be put up again",
-        lambda: scene.lab.host.run(["nft", "list", "tables"]).stdout.count("postern-fence") == 2,
+        lambda: scene.lab.host.run(["nft", "list", "tables"]).stdout.count("postern-fence") == 3,
         5,
     )
     scene.postern.host_daemon.signal(signal.SIGSTOP)
@@ -175,6 +200,7 @@ def born_up(scene):
     point(f"P3: {COUNT} interfaces are born up, and nothing gets in", while_posternd_is_there, scene)
     scene.postern.host_daemon.kill()
     point("P3: nor while posternd is dead", nothing_gets_in, scene, 300, 2, 0.05)
+    point("P3: nor into a bridge, then", nothing_is_bridged, scene)
     scene.postern.start_host_daemon()
     scene.postern.wait_ready()
     point("workers get through the tunnel as before", lambda: expect(traffic.works(scene.acme), "acme does not"))
