@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <linux/if.h>
 #include <linux/neighbour.h>
+#include <linux/nexthop.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
@@ -15,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "control/kernel_routes.h"
+#include "control/rib_next_hops.h"
 #include "control/rib_route.h"
 
 enum { ARRAY_CAPACITY_MIN = 64 };
@@ -155,12 +157,57 @@ static int route_take(struct nl_msg *message, void *context)
 	return NL_OK;
 }
 
+struct object_list {
+	struct rib_next_hops next_hops;
+	bool no_memory;
+};
+
+static int object_take(struct nl_msg *message, void *context)
+{
+	struct object_list *list = context;
+
+	list->no_memory = list->no_memory || !rib_next_hops_take(&list->next_hops, nlmsg_hdr(message));
+	return NL_OK;
+}
+
+/* A kernel that knows no such objects (before 5.3) has none. */
+static int dump_objects(struct nl_sock *socket, struct object_list *list)
+{
+	struct nhmsg request = {.nh_family = AF_UNSPEC};
+	struct nl_cb *callbacks = nl_cb_alloc(NL_CB_DEFAULT);
+	struct nl_msg *message = nlmsg_alloc_simple(RTM_GETNEXTHOP, NLM_F_DUMP);
+	int error = callbacks == NULL || message == NULL ? -NLE_NOMEM : 0;
+
+	if (error == 0)
+		error = nlmsg_append(message, &request, sizeof(request), NLMSG_ALIGNTO);
+	if (error == 0) {
+		nl_cb_set(callbacks, NL_CB_VALID, NL_CB_CUSTOM, object_take, list);
+		error = nl_send_auto(socket, message);
+	}
+	if (error >= 0)
+		error = nl_recvmsgs(socket, callbacks);
+	nl_cb_put(callbacks);
+	nlmsg_free(message);
+	if (error == -NLE_OPNOTSUPP || error > 0)
+		error = 0;
+	if (error == 0 && list->no_memory)
+		error = -NLE_NOMEM;
+	rib_next_hops_sort(&list->next_hops);
+	return error;
+}
+
 int rib_dump_routes(struct nl_sock *socket, struct rib_view *view)
 {
 	static const struct kernel_route_filter main_table = {.table = KERNEL_ROUTE_TABLE_MAIN};
+	struct object_list objects = {0};
 	struct route_list list = {.view = view};
-	int error = kernel_routes_dump(socket, &main_table, route_take, &list);
+	int error = dump_objects(socket, &objects);
 
+	view->next_hops = &objects.next_hops;
+	if (error == 0)
+		error = kernel_routes_dump(socket, &main_table, route_take, &list);
+	view->next_hops = NULL;
+	rib_next_hops_clear(&objects.next_hops);
 	if (error == 0 && list.no_memory)
 		error = -NLE_NOMEM;
 	if (error < 0) {

@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "control/kernel_routes.h"
+#include "control/rib_next_hops.h"
 
 /* What the attributes say; of a multipath route its next hops stand in `multipath`. */
 struct attributes {
 	uint32_t table, address, metric, mtu_bytes;
 	uint32_t interface_index, gateway;
-	bool via; /* a gateway of another family */
+	uint32_t next_hop_id; /* of an object; 0: none */
+	bool via;	      /* a gateway of another family */
 	const struct rtattr *multipath;
 };
 
@@ -63,6 +65,9 @@ static void take_attributes(const struct rtattr *at, int left_bytes, struct attr
 			break;
 		case RTA_MULTIPATH:
 			attributes->multipath = at;
+			break;
+		case RTA_NH_ID:
+			attributes->next_hop_id = word(at);
 			break;
 		default:
 			break;
@@ -118,6 +123,38 @@ static bool multipath_read(const struct rib_view *view, const struct rtattr *mul
 	return true;
 }
 
+static bool object_read(const struct rib_view *view, const struct rib_next_hop_object *object, struct rib_route *route,
+	rib_route_fn *take, void *context)
+{
+	const struct attributes attributes = {
+		.interface_index = object->interface_index, .gateway = object->gateway, .via = object->via};
+
+	return !next_hop_read(view, &attributes, object->flags, route) || take(context, route);
+}
+
+/* The route says no more than which object it goes by. */
+static bool by_object_read(
+	const struct rib_view *view, uint32_t id, struct rib_route *route, rib_route_fn *take, void *context)
+{
+	const struct rib_next_hops *next_hops = view->next_hops;
+	const struct rib_next_hop_object *object = next_hops != NULL ? rib_next_hops_find(next_hops, id) : NULL;
+
+	if (object == NULL)
+		return true;
+	if (object->member_count == 0)
+		return object_read(view, object, route, take, context);
+	for (size_t i = 0; i < object->member_count; i++) {
+		const struct rib_next_hop_member *member = &next_hops->members[object->member_first + i];
+		const struct rib_next_hop_object *of = rib_next_hops_find(next_hops, member->id);
+
+		route->order = (uint16_t)i;
+		route->weight = member->weight;
+		if (of != NULL && of->member_count == 0 && !object_read(view, of, route, take, context))
+			return false;
+	}
+	return true;
+}
+
 static bool is_of_use(const struct nlmsghdr *header, const struct rtmsg *message)
 {
 	/* Our own announcements lead nowhere, and must not shadow a route. */
@@ -147,6 +184,8 @@ bool rib_route_read(
 	case RTN_UNICAST:
 		if (attributes.multipath != NULL)
 			return multipath_read(view, attributes.multipath, &route, take, context);
+		if (attributes.next_hop_id != 0 && attributes.interface_index == 0)
+			return by_object_read(view, attributes.next_hop_id, &route, take, context);
 		return !next_hop_read(view, &attributes, message->rtm_flags, &route) || take(context, &route);
 	case RTN_BLACKHOLE:
 	case RTN_UNREACHABLE:

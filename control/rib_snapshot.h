@@ -63,6 +63,8 @@ struct rib_subnet {
 
 enum { RIB_SUBNET_COUNT_MAX = 256 };
 
+struct rib_next_hops;
+
 struct rib_view {
 	struct rib_port ports[PORT_COUNT];
 	struct rib_route *routes; /* owned by whoever owns the view */
@@ -71,6 +73,7 @@ struct rib_view {
 	size_t subnet_count;
 	struct rib_neighbour *neighbours; /* sorted: rib_view_sort() */
 	size_t neighbour_count;
+	const struct rib_next_hops *next_hops; /* while routes are read; NULL: none are known */
 };
 
 struct rib_summary {

@@ -19,6 +19,7 @@
 #include "control/journal.h"
 #include "control/kernel_routes.h"
 #include "control/registrations.h"
+#include "control/rib_next_hops.h"
 #include "control/rib_route.h"
 #include "control/shared_pool_file.h"
 #include "dataplane/ipc/server.h"
@@ -49,7 +50,14 @@ static bool take(void *context, const struct rib_route *route)
 /* The length is put right, since the kernel's framing is libnl's to check; all else is as it comes. */
 static void fuzz_netlink(const uint8_t *data, size_t size_bytes)
 {
-	const struct rib_view view = {.ports = {{.interface_index = 3}, {.interface_index = 4}}};
+	struct rib_next_hop_object objects[] = {
+		{.id = 1, .interface_index = 3, .gateway = 0xc0000201},
+		{.id = 2, .member_count = 3},
+	};
+	struct rib_next_hop_member members[] = {{1, 1}, {2, 1}, {3, 1}};
+	const struct rib_next_hops known = {.objects = objects, .count = 2, .members = members, .member_count = 3};
+	const struct rib_view view = {.ports = {{.interface_index = 3}, {.interface_index = 4}}, .next_hops = &known};
+	struct rib_next_hops next_hops = {0};
 	const struct kernel_route_filter all = {0}, own = {.protocol = KERNEL_ROUTE_PROTOCOL, .table = 4242};
 	struct kernel_route route;
 	struct nlmsghdr *header;
@@ -61,6 +69,12 @@ static void fuzz_netlink(const uint8_t *data, size_t size_bytes)
 	memcpy(header, data, size_bytes);
 	header->nlmsg_len = (uint32_t)size_bytes;
 	rib_route_read(&view, header, 7, take, &count);
+	require(rib_next_hops_take(&next_hops, header) && next_hops.count <= 1);
+	for (size_t i = 0; i < next_hops.count; i++)
+		require(rib_next_hops_find(&next_hops, next_hops.objects[i].id) == &next_hops.objects[i] &&
+			next_hops.objects[i].member_first + next_hops.objects[i].member_count <=
+				next_hops.member_count);
+	rib_next_hops_clear(&next_hops);
 	kernel_route_table(header);
 	if (kernel_route_parse(header, &own, &route))
 		require(route.protocol == KERNEL_ROUTE_PROTOCOL && route.table == 4242 &&

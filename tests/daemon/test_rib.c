@@ -302,11 +302,8 @@ static void over_a_multipath_route_flows_are_spread_once_both_next_hops_answer(v
 	assert_int_equal(hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)), IP(192, 0, 2, 254));
 }
 
-static void a_route_by_next_hop_objects_is_followed(void **state)
+static void follow_next_hop_objects(struct fixture *fixture)
 {
-	struct fixture *fixture = *state;
-
-	lab_build(fixture);
 	run("ip nexthop add id 1 via 192.0.2.250 dev outside0");
 	run("ip nexthop add id 2 via 192.0.2.254 dev outside0");
 	run("ip nexthop add id 10 group 1/2");
@@ -318,6 +315,30 @@ static void a_route_by_next_hop_objects_is_followed(void **state)
 	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 250));
 	run("ip nexthop delete id 10");
 	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) != IP(192, 0, 2, 250));
+}
+
+static void a_route_by_next_hop_objects_is_followed(void **state)
+{
+	struct fixture *fixture = *state;
+
+	lab_build(fixture);
+	follow_next_hop_objects(fixture);
+}
+
+/* With this setting the kernel tells of such a route no more than the number of its object. */
+static void a_route_by_next_hop_objects_is_followed_without_compat_mode(void **state)
+{
+	struct fixture *fixture = *state;
+
+	lab_build(fixture);
+	run("sysctl -q -w net.ipv4.nexthop_compat_mode=0");
+	follow_next_hop_objects(fixture);
+	run("ip nexthop add id 3 dev outside0; ip route add 198.51.100.0/24 nhid 3");
+	WAIT_FOR(fixture, look(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) != NULL);
+	run("ip nexthop add id 4 blackhole; ip nexthop replace id 3 via 192.0.2.254 dev outside0");
+	WAIT_FOR(fixture, hop_address(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == IP(192, 0, 2, 254));
+	run("ip route add default via 192.0.2.253; ip route replace 198.51.100.0/24 nhid 4");
+	WAIT_FOR(fixture, look(fixture, PORT_OUTSIDE, IP(198, 51, 100, 1)) == NULL);
 }
 
 static void routes_of_our_own_protocol_are_told_and_shadow_nothing(void **state)
@@ -409,6 +430,7 @@ int main(void)
 		RIB_TEST(a_route_change_is_seen),
 		RIB_TEST(over_a_multipath_route_flows_are_spread_once_both_next_hops_answer),
 		RIB_TEST(a_route_by_next_hop_objects_is_followed),
+		RIB_TEST(a_route_by_next_hop_objects_is_followed_without_compat_mode),
 		RIB_TEST(routes_of_our_own_protocol_are_told_and_shadow_nothing),
 		RIB_TEST(a_link_that_goes_down_or_away_takes_its_routes),
 		RIB_TEST(a_flushed_neighbour_is_asked_for_again),
