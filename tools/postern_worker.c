@@ -60,7 +60,7 @@ static void show_list(const json_t *answer)
 	size_t index;
 
 	if (json_array_size(workers) == 0) {
-		printf("no such worker on this host\n");
+		printf("no worker to show: this host has none, or none that --workspace and --state let through\n");
 		return;
 	}
 	table_begin(&table, titles);
