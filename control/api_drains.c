@@ -24,7 +24,7 @@ static bool parse_address(struct api_request *request, uint32_t *ret_address)
 	const char *hint = scalar_parse_ipv4(request->parameters[0], ret_address);
 
 	if (hint != NULL)
-		api_answer_error(request, 400, "the path must end in an IPv4 address, such as 203.0.113.10");
+		api_answer_error(request, 400, "the egress IP must be an IPv4 address, such as 203.0.113.10");
 	return hint == NULL;
 }
 
