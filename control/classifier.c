@@ -205,7 +205,7 @@ static int close_interface(const struct classifier *classifier, uint32_t ifindex
 		int error = 0;
 
 		if (attached != 0 && attached != id)
-			error = classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+			error = classifier_tc_attach(classifier->netlink, ifindex, kind, classifier->program_fds[kind]);
 		if (error != 0 && first_error == 0)
 			first_error = error;
 	}
@@ -282,7 +282,8 @@ static int claim_hook(
 		*outdated = true;
 		return 0;
 	}
-	return classifier_tc_attach_first(ifindex, kind, classifier->program_fds[kind], classifier->on_clsact);
+	return classifier_tc_attach_first(
+		classifier->netlink, ifindex, kind, classifier->program_fds[kind], classifier->on_clsact);
 }
 
 static enum status hook_failed(const char *interface, int error, struct problems *problems)
@@ -290,6 +291,14 @@ static enum status hook_failed(const char *interface, int error, struct problems
 	if (error == -ENODEV) {
 		problems_add(problems, "%s: the interface has just gone", interface);
 		return STATUS_UNREACHABLE;
+	}
+	if (error == CLASSIFIER_TC_OCCUPIED) {
+		problems_add(problems,
+			"%s: the classifier cannot be attached: an ingress qdisc is where its clsact would be; remove "
+			"it "
+			"(tc qdisc del dev %s ingress)",
+			interface, interface);
+		return STATUS_SYSTEM;
 	}
 	problems_add(problems, "%s: the classifier cannot be attached: %s; remove other tc filters of priority 1",
 		interface, strerror(-error));
@@ -336,7 +345,7 @@ static enum status update_workers(
 		if (!wanted->workers[i].outdated)
 			continue;
 		for (int kind = CLASSIFIER_WORKER_INGRESS; kind <= CLASSIFIER_WORKER_EGRESS && error == 0; kind++)
-			error = classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+			error = classifier_tc_attach(classifier->netlink, ifindex, kind, classifier->program_fds[kind]);
 		if (error == 0)
 			continue;
 		if_indextoname(ifindex, name);
@@ -412,7 +421,7 @@ static enum status apply_wanted(struct classifier *classifier, struct classifier
 
 	status = worst(status, update_workers(classifier, wanted, problems));
 	if (outdated) {
-		error = classifier_tc_attach(vxlan_ifindex, CLASSIFIER_REPLY_INGRESS, reply_fd);
+		error = classifier_tc_attach(classifier->netlink, vxlan_ifindex, CLASSIFIER_REPLY_INGRESS, reply_fd);
 		if (error != 0)
 			status = worst(status, hook_failed(device, error, problems));
 	}
@@ -467,7 +476,7 @@ enum status classifier_claim(
 		int error = claim_hook(classifier, ifindex, kind, &outdated);
 
 		if (error == 0 && outdated)
-			error = classifier_tc_attach(ifindex, kind, classifier->program_fds[kind]);
+			error = classifier_tc_attach(classifier->netlink, ifindex, kind, classifier->program_fds[kind]);
 		if (error != 0)
 			return hook_failed(interface, error, problems);
 	}

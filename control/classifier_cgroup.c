@@ -326,7 +326,8 @@ void classifier_cgroup_claim(struct classifier *classifier, const struct classif
 
 		if (classifier_tc_attached(classifier->netlink, found.uplink_ifindex, kind,
 			    classifier->program_ids[kind]) != classifier->program_ids[kind])
-			error = classifier_tc_attach(found.uplink_ifindex, kind, classifier->program_fds[kind]);
+			error = classifier_tc_attach(
+				classifier->netlink, found.uplink_ifindex, kind, classifier->program_fds[kind]);
 		if (error != 0) {
 			problems_add(problems,
 				"%s: the classifier cannot be attached: %s; remove other tc filters of priority 1: the "

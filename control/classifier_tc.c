@@ -25,7 +25,7 @@
 #include <bpf/libbpf.h>
 
 /* First in the chain, with a handle that nobody gets by default. */
-enum { FILTER_PRIORITY = 1, FILTER_HANDLE = 0x5053 };
+enum { FILTER_PRIORITY = 1, FILTER_HANDLE = 0x5053, ANSWER_BYTES = 8192 };
 
 /* <linux/bpf.h> of Linux 6.6; libbpf 1.1 does not know them, but passes them on. */
 enum { ATTACH_TCX_INGRESS = 46, ATTACH_TCX_EGRESS = 47, ATTACH_BEFORE = 1 << 3, TCX_PROGRAM_COUNT_MAX = 64 };
@@ -120,26 +120,29 @@ static uint32_t hook_minor(enum classifier_program kind)
 	return programs[kind].point == BPF_TC_INGRESS ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS;
 }
 
-/* The program id in the answer to filter_id(); 0: an error, or no BPF filter. */
-static uint32_t filter_answer(const struct nlmsghdr *answer, ssize_t length_bytes, uint32_t sequence)
+/*
+ * Asks the kernel about one object on the open socket, by hand: libbpf's calls open one for each question, and there are
+ * two questions per worker in each classifier_apply(). False: it is not there, or the answer is none.
+ */
+static bool tc_ask(struct nl_sock *netlink, const struct nlmsghdr *request, uint16_t answer_type,
+	struct nlattr *ret_attributes[TCA_MAX + 1], char answer[ANSWER_BYTES])
 {
-	struct nlattr *attributes[TCA_MAX + 1], *bpf[TCA_BPF_MAX + 1];
+	const struct nlmsghdr *header = (const struct nlmsghdr *)answer;
+	int fd = nl_socket_get_fd(netlink);
+	ssize_t length;
 
-	if (length_bytes < 0 || !nlmsg_ok(answer, (int)length_bytes) || answer->nlmsg_seq != sequence ||
-		answer->nlmsg_type != RTM_NEWTFILTER)
-		return 0;
-	if (nlmsg_parse((struct nlmsghdr *)answer, sizeof(struct tcmsg), attributes, TCA_MAX, NULL) != 0 ||
-		!attributes[TCA_OPTIONS])
-		return 0;
-	if (nla_parse_nested(bpf, TCA_BPF_MAX, attributes[TCA_OPTIONS], NULL) != 0 || !bpf[TCA_BPF_ID])
-		return 0;
-	return nla_get_u32(bpf[TCA_BPF_ID]);
+	if (send(fd, request, request->nlmsg_len, 0) != (ssize_t)request->nlmsg_len)
+		return false;
+	do
+		length = recv(fd, answer, ANSWER_BYTES, 0);
+	while (length < 0 && errno == EINTR);
+	if (length < 0 || !nlmsg_ok(header, (int)length) || header->nlmsg_seq != request->nlmsg_seq ||
+		header->nlmsg_type != answer_type)
+		return false;
+	return nlmsg_parse((struct nlmsghdr *)answer, sizeof(struct tcmsg), ret_attributes, TCA_MAX, NULL) == 0;
 }
 
-/*
- * The BPF program in our place on the hook. Asked by hand on the open socket: bpf_tc_query() opens one for each
- * question, and there are two questions per worker in each classifier_apply().
- */
+/* The BPF program in our place on the hook; 0: none. */
 static uint32_t filter_id(struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind)
 {
 	static const char filter_kind[] = "bpf";
@@ -156,18 +159,40 @@ static uint32_t filter_id(struct nl_sock *netlink, uint32_t ifindex, enum classi
 			.tcm_info = TC_H_MAKE(FILTER_PRIORITY << 16, htons(ETH_P_ALL))},
 		.kind = {.nla_len = NLA_HDRLEN + sizeof(filter_kind), .nla_type = TCA_KIND},
 	};
-	_Alignas(struct nlmsghdr) char answer[8192];
-	int fd = nl_socket_get_fd(netlink);
-	ssize_t length;
+	_Alignas(struct nlmsghdr) char answer[ANSWER_BYTES];
+	struct nlattr *attributes[TCA_MAX + 1], *bpf[TCA_BPF_MAX + 1];
 
 	memcpy(request.kind_text, filter_kind, sizeof(filter_kind));
 	request.header.nlmsg_seq = ifindex << 2 | (uint32_t)kind;
-	if (send(fd, &request, sizeof(request), 0) != (ssize_t)sizeof(request))
+	if (!tc_ask(netlink, &request.header, RTM_NEWTFILTER, attributes, answer) || !attributes[TCA_OPTIONS])
 		return 0;
-	do
-		length = recv(fd, answer, sizeof(answer), 0);
-	while (length < 0 && errno == EINTR);
-	return filter_answer((const struct nlmsghdr *)answer, length, request.header.nlmsg_seq);
+	if (nla_parse_nested(bpf, TCA_BPF_MAX, attributes[TCA_OPTIONS], NULL) != 0 || !bpf[TCA_BPF_ID])
+		return 0;
+	return nla_get_u32(bpf[TCA_BPF_ID]);
+}
+
+/*
+ * An `ingress` qdisc stands in a clsact's place, and filters for its egress end up among those of its ingress: there
+ * worker_egress would replace worker_ingress, and judge the wrong direction. Without NLM_F_ECHO only listeners of the
+ * group would get the answer.
+ */
+static bool is_clsact(struct nl_sock *netlink, uint32_t ifindex)
+{
+	struct {
+		struct nlmsghdr header;
+		struct tcmsg tc;
+	} request = {
+		.header = {.nlmsg_len = sizeof(request),
+			.nlmsg_type = RTM_GETQDISC,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ECHO,
+			.nlmsg_seq = ifindex},
+		.tc = {.tcm_ifindex = (int)ifindex, .tcm_parent = TC_H_CLSACT},
+	};
+	_Alignas(struct nlmsghdr) char answer[ANSWER_BYTES];
+	struct nlattr *attributes[TCA_MAX + 1];
+
+	return tc_ask(netlink, &request.header, RTM_NEWQDISC, attributes, answer) && attributes[TCA_KIND] &&
+	       nla_strcmp(attributes[TCA_KIND], "clsact") == 0;
 }
 
 static uint32_t clsact_attached(
@@ -194,7 +219,7 @@ static bool clsact_has_ours(uint32_t ifindex, enum classifier_program kind)
 	return bpf_tc_query(&hook, &opts) == 0 && program_is(opts.prog_id, programs[kind].name);
 }
 
-static int clsact_attach(uint32_t ifindex, enum classifier_program kind, int program_fd)
+static int clsact_attach(struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, int program_fd)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = programs[kind].point);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY, .prog_fd = program_fd,
@@ -203,25 +228,28 @@ static int clsact_attach(uint32_t ifindex, enum classifier_program kind, int pro
 
 	if (error != 0 && error != -EEXIST)
 		return error;
+	if (!is_clsact(netlink, ifindex))
+		return CLASSIFIER_TC_OCCUPIED;
 	return bpf_tc_attach(&hook, &opts);
 }
 
-int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int program_fd)
+int classifier_tc_attach(struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, int program_fd)
 {
 	uint32_t old_id = tcx_id(ifindex, kind, 0);
 	int error;
 
 	if (old_id == 0 && clsact_has_ours(ifindex, kind))
-		return clsact_attach(ifindex, kind, program_fd);
+		return clsact_attach(netlink, ifindex, kind, program_fd);
 	error = tcx_attach(ifindex, kind, program_fd, old_id);
-	return error == -EINVAL ? clsact_attach(ifindex, kind, program_fd) : error;
+	return error == -EINVAL ? clsact_attach(netlink, ifindex, kind, program_fd) : error;
 }
 
-int classifier_tc_attach_first(uint32_t ifindex, enum classifier_program kind, int program_fd, bool on_clsact)
+int classifier_tc_attach_first(
+	struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, int program_fd, bool on_clsact)
 {
 	int error = on_clsact ? -EINVAL : tcx_attach(ifindex, kind, program_fd, 0);
 
-	return error == -EINVAL ? clsact_attach(ifindex, kind, program_fd) : error;
+	return error == -EINVAL ? clsact_attach(netlink, ifindex, kind, program_fd) : error;
 }
 
 static bool hook_is_empty(struct nl_sock *netlink, uint32_t ifindex, uint32_t minor)

@@ -31,11 +31,15 @@ enum classifier_program {
 uint32_t classifier_tc_attached(
 	struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, uint32_t expected_id);
 
+/* Instead of an -errno: an `ingress` qdisc stands where the clsact would. */
+#define CLASSIFIER_TC_OCCUPIED (-EMEDIUMTYPE)
+
 /* Puts the program there, in place of an older one of ours without a gap. 0 or -errno. */
-int classifier_tc_attach(uint32_t ifindex, enum classifier_program kind, int program_fd);
+int classifier_tc_attach(struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, int program_fd);
 
 /* The same where nothing of ours is yet. `on_clsact`: also when the kernel has TCX. */
-int classifier_tc_attach_first(uint32_t ifindex, enum classifier_program kind, int program_fd, bool on_clsact);
+int classifier_tc_attach_first(
+	struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, int program_fd, bool on_clsact);
 
 /* Takes whatever is ours off the interface, and its clsact if nobody else uses it. 0 or the first -errno. */
 int classifier_tc_detach(struct nl_sock *netlink, uint32_t ifindex);

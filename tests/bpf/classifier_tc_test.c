@@ -97,6 +97,27 @@ static void interface_that_can_not_be_claimed_keeps_nobody_else_closed(void **st
 	assert_true(host_worker_entry(if_nametoindex("w2"), &value));
 }
 
+/* There what is for the egress lands on the ingress, in the place of what judges the worker. */
+static void ingress_qdisc_in_the_place_of_clsact_closes_its_worker_and_says_so(void **state)
+{
+	struct host *host = *state;
+	struct worker_value value;
+	size_t missing;
+
+	lab_run("tc qdisc add dev w2 ingress");
+	classifier_attach_on_clsact(host->classifier, true);
+	assert_int_equal(classifier_apply(host->classifier, &host->desired, &missing, &host->problems), STATUS_OK);
+	assert_int_equal(host->problems.count, 1);
+	assert_non_null(strstr(host->problems.lines[0], "tc qdisc del dev w2 ingress"));
+	assert_true(host_worker_entry(if_nametoindex("w0"), &value));
+	assert_false(host_worker_entry(if_nametoindex("w2"), &value));
+	lab_run("! tc filter show dev w2 ingress | grep -q worker_");
+	lab_run("tc qdisc del dev w2 ingress");
+	problems_clear(&host->problems);
+	host_apply(host, 0);
+	assert_true(host_worker_entry(if_nametoindex("w2"), &value));
+}
+
 /* A filter of the time before TCX goes on where it is, replaced without a gap, and nothing of ours comes beside it. */
 static void filter_of_an_earlier_kernel_stays_on_its_hook(void **state)
 {
@@ -177,6 +198,7 @@ int main(int argc, char *argv[])
 		HOST_TEST(interface_that_can_not_be_claimed_keeps_nobody_else_closed),
 		/* Where there is TCX. */
 		HOST_TEST(filter_of_an_earlier_kernel_stays_on_its_hook),
+		HOST_TEST(ingress_qdisc_in_the_place_of_clsact_closes_its_worker_and_says_so),
 		HOST_TEST(first_attachment_goes_to_clsact_when_that_is_wanted_and_stays_there),
 		HOST_TEST(program_of_ours_is_first_and_others_on_tcx_are_left_alone),
 	};
