@@ -234,6 +234,10 @@ enum status drain_control_begin(
 			text, text);
 		return STATUS_INVALID;
 	}
+	if (daemon_gateway(daemon) == NULL) {
+		problems_add(problems, "this host is no gateway, no session leaves here: drain the egress IP on the gateways");
+		return STATUS_REFUSED;
+	}
 	if (!daemon->config.file_valid) {
 		problems_add(problems, "the configuration's files are not valid: mend them first (`postern status`)");
 		return STATUS_INVALID;

@@ -90,6 +90,14 @@ def refused(scene, address):
     expect("no workspace's own egress IP" in said, f"it said {said!r}")
 
 
+def refused_elsewhere(scene, address):
+    """The worker host's file names the workspaces and their egress IPs, too."""
+    code, out, err = scene.postern.cli("host", "drain", address)
+    expect(code == 1 and "this host is no gateway" in err, f"exit code {code}: {out}{err}")
+    listed = scene.postern.cli_json("host", "drain", "--list")["drains"]
+    expect(not listed, f"drains: {listed}")
+
+
 def drain_story(scene):
     point = scene.points.point
     scene.start()
@@ -107,6 +115,7 @@ def drain_story(scene):
         point("P2: no other workspace gets it during the quarantine", quarantined, scene, old)
         point("an IP without sessions is released by itself", released_when_empty, scene, "203.0.113.21")
         point("an address that is nobody's is refused", refused, scene, "203.0.113.99")
+        point("a host that is no gateway refuses to drain", refused_elsewhere, scene, old)
     finally:
         stream.stop()
         echo.close()
