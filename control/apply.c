@@ -23,6 +23,8 @@ enum {
 	RECONCILE_DELAY_MAX_MS = 1000,
 	LAST_GOOD_DELAY_MS = 20,
 	LAST_GOOD_INTERVAL_MS = 1000,
+	LAST_GOOD_INTERVAL_MAX_MS = 10000,
+	LAST_GOOD_DUTY_FACTOR = 100,
 };
 
 static void apply_send_policy(struct daemon *daemon);
@@ -53,19 +55,27 @@ static void apply_failed(struct daemon *daemon, struct problems *problems)
 
 /* ---- what is in force ---- */
 
-/* At most each LAST_GOOD_INTERVAL_MS, and not before whoever waits for the change has its answer. */
+/*
+ * At most each LAST_GOOD_INTERVAL_MS, and where it takes long for a hundredth of the time, so that of a hundred changes it
+ * holds up one at most. Not before whoever waits for the change has its answer.
+ */
 static void apply_keep_last_good(struct daemon *daemon)
 {
 	struct daemon_apply *apply = &daemon->apply;
 	uint64_t since_ms = (daemon_monotonic_ns() - apply->last_good_saved_ns) / 1000000;
+	uint64_t interval_ms = apply->last_good_duration_ns / 1000000 * LAST_GOOD_DUTY_FACTOR;
 	uint64_t delay_ms = LAST_GOOD_DELAY_MS;
 	struct timeval delay;
 
 	apply->last_good_due = true;
 	if (event_pending(daemon->last_good, EV_TIMEOUT, NULL))
 		return;
-	if (since_ms < LAST_GOOD_INTERVAL_MS)
-		delay_ms += LAST_GOOD_INTERVAL_MS - since_ms;
+	if (interval_ms < LAST_GOOD_INTERVAL_MS)
+		interval_ms = LAST_GOOD_INTERVAL_MS;
+	if (interval_ms > LAST_GOOD_INTERVAL_MAX_MS)
+		interval_ms = LAST_GOOD_INTERVAL_MAX_MS;
+	if (since_ms < interval_ms)
+		delay_ms += interval_ms - since_ms;
 	delay.tv_sec = (time_t)(delay_ms / 1000);
 	delay.tv_usec = (suseconds_t)(delay_ms % 1000 * 1000);
 	event_add(daemon->last_good, &delay);
@@ -75,18 +85,20 @@ void apply_save_last_good(struct daemon *daemon)
 {
 	struct daemon_apply *apply = &daemon->apply;
 	struct problems problems = {0};
+	uint64_t began_ns = daemon_monotonic_ns();
 	char *text;
 
 	if (!apply->last_good_due || apply->in_force == NULL)
 		return;
 	apply->last_good_due = false;
-	apply->last_good_saved_ns = daemon_monotonic_ns();
 	text = revision_text_to_keep(apply->in_force);
 	if (text == NULL)
 		problems_add(&problems, "the last good configuration can not be stored: out of memory");
 	else
 		state_save_last_good(daemon->state, text, &problems);
 	free(text);
+	apply->last_good_saved_ns = daemon_monotonic_ns();
+	apply->last_good_duration_ns = apply->last_good_saved_ns - began_ns;
 	if (problems.count > 0)
 		apply_failed(daemon, &problems);
 }

@@ -91,7 +91,7 @@ struct daemon_apply {
 	bool dirty; /* classifier and steering may differ from what is wanted */
 	uint32_t ticks_since_check;
 	bool last_good_due; /* what is in force is not stored yet */
-	uint64_t last_good_saved_ns;
+	uint64_t last_good_saved_ns, last_good_duration_ns; /* when it was stored last, and how long that took */
 	uint64_t reconcile_errors;
 	uint64_t duration_ns; /* of the last round */
 };
