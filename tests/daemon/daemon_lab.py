@@ -92,6 +92,8 @@ class Lab:
     def close(self):
         for process in self.processes:
             process.stop(signal.SIGKILL)
+        if os.path.ismount(self.run_dir + "/bpf"):  # a worker host's posternd leaves it, so that its programs stay
+            subprocess.run(["umount", self.run_dir + "/bpf"], check=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def write(self, text):
