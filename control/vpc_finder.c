@@ -52,7 +52,7 @@ uint32_t vpc_finder_place(
 			return vpc->vni;
 	}
 	scalar_format_ipv4(spec->address, address);
-	snprintf(ret_why, WORKER_WHY_SIZE_BYTES, "%s is outside of VPC %s of workspace %s", address, spec->vpc,
+	snprintf(ret_why, WORKER_WHY_SIZE_BYTES, "%.15s is outside of VPC %s of workspace %s", address, spec->vpc,
 		spec->workspace);
 	return 0;
 }

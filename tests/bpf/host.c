@@ -47,7 +47,7 @@ int host_open(void **state)
 	lab_enter();
 	/* Made from the last to the first, so that the interfaces' order is not the workers'. */
 	for (int i = HOST_WORKER_COUNT - 1; i >= 0; i--) {
-		char peer[IF_NAMESIZE];
+		char peer[2 * IF_NAMESIZE];
 
 		snprintf(host->workers[i].interface, IF_NAMESIZE, "w%d", i);
 		snprintf(peer, sizeof(peer), "w%d-peer", i);

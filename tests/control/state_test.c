@@ -128,7 +128,7 @@ static void index_stays_taken_while_no_round_goes_well(void **state)
 
 	end_round(fixture);
 	for (int i = 0; i < 10; i++) {
-		char id[16];
+		char id[32];
 
 		snprintf(id, sizeof(id), "other-%d", i);
 		assert_int_not_equal(index_of(fixture, id, true), acme);

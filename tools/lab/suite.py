@@ -37,6 +37,21 @@ def end(number, frame):
     raise Ended
 
 
+def spawn(argv, environment):
+    """In a session of its own, which ends with the thread that has begun it: also when this runner is killed outright."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", "--", *argv],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env={**os.environ, **(environment or {})},
+    )
+
+
 class Builds:
     """Builds one after the other on what the tests leave of the processors: many of these wait most of the time."""
 
@@ -54,17 +69,7 @@ class Builds:
     def run(self):
         for name, argv, environment in self.wanted:
             began = time.monotonic()
-            self.child = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", "--", "nice", "-n", "19", *argv],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-                env={**os.environ, **environment},
-            )
+            self.child = spawn(["nice", "-n", "19", *argv], environment)
             self.weigh()
             output, _ = self.child.communicate()
             self.done[name] = (output, self.child.returncode == 0, time.monotonic() - began)
@@ -112,20 +117,8 @@ class Suite:
         return self.filter is None or self.filter in name
 
     def execute(self, argv, timeout_s, environment=None):
-        """(output, exit code, timed out). The child has its own session; after a timeout it may clean up first."""
-        # Should this runner be killed outright, the test still gets a chance to clean up.
-        argv = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
-        self.child = subprocess.Popen(
-            argv,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            env={**os.environ, **(environment or {})},
-        )
+        """(output, exit code, timed out). After a timeout it may clean up first."""
+        self.child = spawn(argv, environment)
         try:
             output, _ = self.child.communicate(timeout=timeout_s)
             return output, self.child.returncode, False
@@ -256,9 +249,8 @@ def run(suite, options):
             {"CC": "gcc"},
             "-Db_sanitize=address,undefined",
             "-Dbuildtype=debugoptimized",
-            # Built a third faster, but what gcc warns of is then another thing than in the first build, which is strict.
-            "-Doptimization=1",
-            "-Dwerror=false",
+            "-Doptimization=1",  # built a third faster
+            "-Dwerror=true",
             "-Dfuzzers=disabled",
         )
         suite.builds.start()
