@@ -294,9 +294,8 @@ static enum status hook_failed(const char *interface, int error, struct problems
 	}
 	if (error == CLASSIFIER_TC_OCCUPIED) {
 		problems_add(problems,
-			"%s: the classifier cannot be attached: an ingress qdisc is where its clsact would be; remove "
-			"it "
-			"(tc qdisc del dev %s ingress)",
+			"%s: the classifier cannot be attached: an ingress qdisc is where its clsact would be; "
+			"remove it (tc qdisc del dev %s ingress)",
 			interface, interface);
 		return STATUS_SYSTEM;
 	}
@@ -305,8 +304,8 @@ static enum status hook_failed(const char *interface, int error, struct problems
 	return STATUS_SYSTEM;
 }
 
-/* An interface that cannot be claimed is not opened either; the others' are. */
-static void claim_workers(
+/* An interface that cannot be claimed is closed, also if it was open; the others' are opened. */
+static enum status claim_workers(
 	const struct classifier *classifier, struct classifier_wanted *wanted, struct problems *problems)
 {
 	bool all = true;
@@ -328,8 +327,10 @@ static void claim_workers(
 		if_indextoname(worker->ifindex, name);
 		(void)hook_failed(name, error, problems);
 	}
-	if (!all)
-		classifier_maps_index(wanted);
+	if (all)
+		return STATUS_OK;
+	classifier_maps_index(wanted);
+	return classifier_maps_remove_these(&classifier->maps, wanted, problems);
 }
 
 static enum status update_workers(
@@ -411,7 +412,7 @@ static enum status apply_wanted(struct classifier *classifier, struct classifier
 		status = worst(status, step);
 	}
 
-	claim_workers(classifier, wanted, problems);
+	status = worst(status, claim_workers(classifier, wanted, problems));
 	step = classifier_policy_apply(&classifier->policy, desired->workspaces, desired->workspace_count, problems);
 	if (step == STATUS_OK)
 		step = classifier_maps_add(&classifier->maps, wanted, problems);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The hooks of an interface: control/classifier_tc.c, TCX and clsact, with programs of others beside ours. */
+#include <arpa/inet.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -71,19 +72,25 @@ static void filters_of_others_are_left_alone(void **state)
 	lab_run("tc filter show dev w2 ingress | grep -q foreign");
 }
 
-/* In our place on the hook, and for another protocol, so that ours can not be put beside it. */
-static void interface_that_can_not_be_claimed_keeps_nobody_else_closed(void **state)
+/* In our place on the hook of w2, and for another protocol, so that ours can not be put beside it. */
+static void occupy(void)
 {
-	struct host *host = *state;
 	int program_fd = foreign_program();
-	struct worker_value value;
-	size_t missing;
 
 	assert_int_equal(bpf_obj_pin(program_fd, HOST_PIN_DIR "/foreign"), 0);
 	close(program_fd);
-	lab_run("tc qdisc add dev w2 clsact");
 	lab_run("tc filter add dev w2 ingress protocol ip prio 1 bpf da pinned " HOST_PIN_DIR "/foreign");
 	assert_int_equal(unlink(HOST_PIN_DIR "/foreign"), 0);
+}
+
+static void interface_that_can_not_be_claimed_keeps_nobody_else_closed(void **state)
+{
+	struct host *host = *state;
+	struct worker_value value;
+	size_t missing;
+
+	lab_run("tc qdisc add dev w2 clsact");
+	occupy();
 	classifier_attach_on_clsact(host->classifier, true);
 	assert_int_equal(classifier_apply(host->classifier, &host->desired, &missing, &host->problems), STATUS_OK);
 	assert_int_equal(host->problems.count, 1);
@@ -95,6 +102,28 @@ static void interface_that_can_not_be_claimed_keeps_nobody_else_closed(void **st
 	problems_clear(&host->problems);
 	host_apply(host, 0);
 	assert_true(host_worker_entry(if_nametoindex("w2"), &value));
+}
+
+/* Nothing judges what it sends any more, so nothing may be sent to it, or be counted as let through. */
+static void worker_whose_interface_can_not_be_claimed_any_more_is_closed(void **state)
+{
+	struct host *host = *state;
+	const struct delivery_key key = {.vni = host->workers[2].vni, .address_be = htonl(host->workers[2].address)};
+	uint32_t ifindex = if_nametoindex("w2");
+	struct delivery_value delivery;
+	size_t missing;
+
+	classifier_attach_on_clsact(host->classifier, true);
+	host_apply(host, 0);
+	assert_true(classifier_is_open(host->classifier, ifindex, host->workers[2].vni, host->workers[2].address));
+	lab_run("tc filter del dev w2 ingress");
+	occupy();
+	assert_int_equal(classifier_apply(host->classifier, &host->desired, &missing, &host->problems), STATUS_OK);
+	assert_int_equal(host->problems.count, 1);
+	assert_false(classifier_is_open(host->classifier, ifindex, host->workers[2].vni, host->workers[2].address));
+	assert_false(host_lookup("deliveries", &key, &delivery));
+	assert_true(classifier_is_open(
+		host->classifier, if_nametoindex("w1"), host->workers[1].vni, host->workers[1].address));
 }
 
 /* There what is for the egress lands on the ingress, in the place of what judges the worker. */
@@ -191,11 +220,12 @@ static void program_of_ours_is_first_and_others_on_tcx_are_left_alone(void **sta
 
 int main(int argc, char *argv[])
 {
-	enum { EVERYWHERE = 2 };
+	enum { EVERYWHERE = 4 };
 	const struct CMUnitTest tests[] = {
 		HOST_TEST(program_taken_off_by_hand_is_put_back),
 		HOST_TEST(filters_of_others_are_left_alone),
 		HOST_TEST(interface_that_can_not_be_claimed_keeps_nobody_else_closed),
+		HOST_TEST(worker_whose_interface_can_not_be_claimed_any_more_is_closed),
 		/* Where there is TCX. */
 		HOST_TEST(filter_of_an_earlier_kernel_stays_on_its_hook),
 		HOST_TEST(ingress_qdisc_in_the_place_of_clsact_closes_its_worker_and_says_so),
