@@ -7,8 +7,11 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include <netlink/errno.h>
 #include <netlink/netlink.h>
 
 #include <bpf/bpf.h>
@@ -23,16 +26,21 @@
 #include "control/classifier_state.h"
 #include "control/classifier_tc.h"
 
-enum { DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT };
+enum { DONOR_COUNT_MAX = CLASSIFIER_PROGRAM_COUNT, ANSWER_TIMEOUT_S = 1 };
 
 static enum status netlink_open(struct nl_sock **ret_netlink, struct problems *problems)
 {
+	/* The kernel answers before it returns from send(): this is for answers that it never gives. */
+	static const struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
 	struct nl_sock *netlink = nl_socket_alloc();
 	int error;
 
 	if (!netlink)
 		return STATUS_NO_MEMORY;
 	error = nl_connect(netlink, NETLINK_ROUTE);
+	if (error == 0 &&
+		setsockopt(nl_socket_get_fd(netlink), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0)
+		error = -NLE_FAILURE;
 	if (error != 0) {
 		problems_add(problems, "netlink cannot be opened: %s; run posternd as root", nl_geterror(error));
 		nl_socket_free(netlink);

@@ -122,7 +122,8 @@ static uint32_t hook_minor(enum classifier_program kind)
 
 /*
  * Asks the kernel about one object on the open socket, by hand: libbpf's calls open one for each question, and there are
- * two questions per worker in each classifier_apply(). False: it is not there, or the answer is none.
+ * two questions per worker in each classifier_apply(). False: it is not there, or the answer is none. What an earlier
+ * question has left unread is passed over; the socket's time limit ends the wait.
  */
 static bool tc_ask(struct nl_sock *netlink, const struct nlmsghdr *request, uint16_t answer_type,
 	struct nlattr *ret_attributes[TCA_MAX + 1], char answer[ANSWER_BYTES])
@@ -135,9 +136,8 @@ static bool tc_ask(struct nl_sock *netlink, const struct nlmsghdr *request, uint
 		return false;
 	do
 		length = recv(fd, answer, ANSWER_BYTES, 0);
-	while (length < 0 && errno == EINTR);
-	if (length < 0 || !nlmsg_ok(header, (int)length) || header->nlmsg_seq != request->nlmsg_seq ||
-		header->nlmsg_type != answer_type)
+	while (length < 0 ? errno == EINTR : !nlmsg_ok(header, (int)length) || header->nlmsg_seq != request->nlmsg_seq);
+	if (length < 0 || header->nlmsg_type != answer_type)
 		return false;
 	return nlmsg_parse((struct nlmsghdr *)answer, sizeof(struct tcmsg), ret_attributes, TCA_MAX, NULL) == 0;
 }
@@ -226,10 +226,10 @@ static int clsact_attach(struct nl_sock *netlink, uint32_t ifindex, enum classif
 		.flags = BPF_TC_F_REPLACE);
 	int error = bpf_tc_hook_create(&hook);
 
+	if (error == -EEXIST && !is_clsact(netlink, ifindex))
+		return CLASSIFIER_TC_OCCUPIED;
 	if (error != 0 && error != -EEXIST)
 		return error;
-	if (!is_clsact(netlink, ifindex))
-		return CLASSIFIER_TC_OCCUPIED;
 	return bpf_tc_attach(&hook, &opts);
 }
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The hooks of an interface: control/classifier_tc.c, TCX and clsact, with programs of others beside ours. */
 #include <arpa/inet.h>
+#include <linux/rtnetlink.h>
 #include <unistd.h>
+
+#include <netlink/netlink.h>
 
 #include <bpf/bpf.h>
 
+#include "control/classifier_tc.h"
 #include "tests/bpf/host.h"
 
 /* Leaves the decision to whoever comes next. */
@@ -102,6 +106,25 @@ static void interface_that_can_not_be_claimed_keeps_nobody_else_closed(void **st
 	problems_clear(&host->problems);
 	host_apply(host, 0);
 	assert_true(host_worker_entry(if_nametoindex("w2"), &value));
+}
+
+/* Of a question that was given up in the middle. Else each later one would get the answer of the one before it. */
+static void answer_that_nobody_read_is_not_taken_for_that_of_the_next_question(void **state)
+{
+	const struct ifinfomsg loopback = {.ifi_index = 1};
+	struct nl_sock *netlink = nl_socket_alloc();
+	uint32_t ifindex = if_nametoindex("w0"), id;
+	struct host *host = *state;
+
+	classifier_attach_on_clsact(host->classifier, true);
+	host_apply(host, 0);
+	id = host_pinned_program_id("worker_ingress");
+	assert_int_equal(nl_connect(netlink, NETLINK_ROUTE), 0);
+	assert_true(nl_send_simple(
+			    netlink, RTM_GETLINK, NLM_F_REQUEST, (void *)(uintptr_t)&loopback, sizeof(loopback)) > 0);
+	assert_int_equal(classifier_tc_attached(netlink, ifindex, CLASSIFIER_WORKER_INGRESS, 0), id);
+	assert_int_equal(classifier_tc_attached(netlink, ifindex, CLASSIFIER_WORKER_INGRESS, 0), id);
+	nl_socket_free(netlink);
 }
 
 /* Nothing judges what it sends any more, so nothing may be sent to it, or be counted as let through. */
@@ -220,15 +243,16 @@ static void program_of_ours_is_first_and_others_on_tcx_are_left_alone(void **sta
 
 int main(int argc, char *argv[])
 {
-	enum { EVERYWHERE = 4 };
+	enum { EVERYWHERE = 6 };
 	const struct CMUnitTest tests[] = {
 		HOST_TEST(program_taken_off_by_hand_is_put_back),
 		HOST_TEST(filters_of_others_are_left_alone),
+		HOST_TEST(answer_that_nobody_read_is_not_taken_for_that_of_the_next_question),
 		HOST_TEST(interface_that_can_not_be_claimed_keeps_nobody_else_closed),
 		HOST_TEST(worker_whose_interface_can_not_be_claimed_any_more_is_closed),
+		HOST_TEST(ingress_qdisc_in_the_place_of_clsact_closes_its_worker_and_says_so),
 		/* Where there is TCX. */
 		HOST_TEST(filter_of_an_earlier_kernel_stays_on_its_hook),
-		HOST_TEST(ingress_qdisc_in_the_place_of_clsact_closes_its_worker_and_says_so),
 		HOST_TEST(first_attachment_goes_to_clsact_when_that_is_wanted_and_stays_there),
 		HOST_TEST(program_of_ours_is_first_and_others_on_tcx_are_left_alone),
 	};
