@@ -97,6 +97,8 @@ static void note_open(struct admission *admission, struct worker *worker)
 	if (worker->state == WORKER_OPEN)
 		return;
 	worker_set_state(worker, WORKER_OPEN, "%s", "");
+	if (worker->opened_ns != 0)
+		return; /* it was ready once, and then closed for a while */
 	worker->opened_ns = daemon_monotonic_ns();
 	if (worker->adopted)
 		return; /* it was open before */
@@ -162,8 +164,6 @@ static bool claim(struct admission *admission, struct worker *worker)
 	}
 	worker->claimed = status == STATUS_OK;
 	worker->dirty_in_kernel = worker->claimed || worker->state == WORKER_OPEN;
-	if (worker->dirty_in_kernel && !worker->claimed)
-		worker->since_ns = 0; /* it was ready once */
 	if (!worker->claimed)
 		worker_set_state(worker, WORKER_UNCLAIMED, "%s", problems.count > 0 ? problems.lines[0] : "no memory");
 	problems_clear(&problems);

@@ -13,6 +13,7 @@ import harness  # first: it sets the path
 import capture
 import meddler
 import packet
+import postern
 import system
 import topology
 import traffic
@@ -271,6 +272,35 @@ def by_somebody_else(scene):
     expect(scene.postern.cli("host", "status")[0] == 0, "the status is not ok")
 
 
+def ready_count(scene):
+    return postern.metric_sum(scene.postern.metrics("host"), "postern_worker_ready_seconds_count")
+
+
+def by_somebody_else_for_good(scene):
+    """An ingress qdisc where the programs are to go, once those of TCX are off: the worker is closed until it has gone."""
+    worker = scene.acme.interface
+    somebody = meddler.Meddler(scene.lab.host, os.path.join(scene.postern.dirs["host"], "bpf"))
+    with scene.lab.host.inside():
+        ifindex = socket.if_nametoindex(worker)
+
+    def state():
+        answer = scene.api("host", "GET", f"/v1/workers/{worker}")[1]
+        return answer["state"], answer.get("reason", "")
+
+    rewrite(scene, lambda text: text.replace("worker_host:\n", "worker_host:\n  attach: clsact\n"))
+    before = ready_count(scene)
+    scene.lab.host.run(["tc", "qdisc", "add", "dev", worker, "ingress"])
+    somebody.take_off(worker, ifindex)
+    system.wait_for("the worker to be closed", lambda: state()[0] == "unclaimed", 15)
+    expect(f"tc qdisc del dev {worker} ingress" in state()[1], f"the reason is: {state()[1]}")
+    expect(not somebody.value("workers", meddler.by_ifindex(ifindex)), "the worker's entry is still there")
+    scene.lab.host.run(["tc", "qdisc", "del", "dev", worker, "ingress"])
+    system.wait_for("the worker to be open again", lambda: state()[0] == "open", 15)
+    expect(ready_count(scene) == before, "that it is open again is counted as its coming")
+    rewrite(scene, lambda text: text)
+    expect(traffic.works(scene.acme), "acme does not get through")
+
+
 def worker_host(scene):
     scene.start()
     point = scene.points.point
@@ -283,6 +313,7 @@ def worker_host(scene):
     point("workspaces leave gateways that do not answer", failing_gateways, scene)
     point("an operator takes a gateway down and up by command", operator_takes_a_gateway_down, scene)
     point("what somebody takes off a worker, or writes into the classifier's maps, is put right", by_somebody_else, scene)
+    point("P3: a worker whose programs can not be put back is closed for so long", by_somebody_else_for_good, scene)
 
 
 harness.main(worker_host)
