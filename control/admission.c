@@ -22,7 +22,6 @@
 #include "control/scalar.h"
 #include "control/state.h"
 #include "control/vpc_finder.h"
-#include "control/worker_fence.h"
 
 enum { BATCH_MAX = 256, REFUSED_RETRY_TICKS = 5 };
 
@@ -520,45 +519,6 @@ const struct worker_fence *admission_fence(const struct admission *admission)
 const struct admission_ready *admission_ready(const struct admission *admission)
 {
 	return &admission->ready;
-}
-
-void admission_count(const struct admission *admission, struct admission_totals *ret_totals)
-{
-	memset(ret_totals, 0, sizeof(*ret_totals));
-	for (size_t i = 0; i < worker_registry_count(admission->registry); i++) {
-		const struct worker *worker = worker_registry_at(admission->registry, i);
-
-		ret_totals->of_state[worker->state]++;
-		ret_totals->of_source[worker->source]++;
-	}
-}
-
-void admission_explain(const struct admission *admission, struct problems *reasons)
-{
-	static const char *const texts[WORKER_STATE_COUNT] = {
-		[WORKER_CONFLICT] = "are not let through, since another worker has their interface or address",
-		[WORKER_UNPLACED] = "are not let through, since the configuration has no such VPC or address",
-		[WORKER_UNCLAIMED] = "have an interface that can not be closed and opened",
-		[WORKER_AWAITS_GATEWAY] = "wait for the acknowledgement of a gateway",
-	};
-	const char *fence = worker_fence_problem(admission_fence(admission));
-	struct admission_totals totals;
-
-	if (fence != NULL)
-		problems_add(reasons, "%s", fence);
-	admission_count(admission, &totals);
-	for (size_t i = 0; i < admission->gateways.count; i++) {
-		const char *error = admission_gateway_error(admission->gateways.gateways[i]);
-
-		if (error != NULL)
-			problems_add(
-				reasons, "%s: workers that it has acknowledged before stay open, new ones wait", error);
-	}
-	for (unsigned state = 0; state < WORKER_STATE_COUNT; state++) {
-		if (texts[state] != NULL && totals.of_state[state] > 0)
-			problems_add(reasons, "%zu workers %s: `postern worker list` says which",
-				totals.of_state[state], texts[state]);
-	}
 }
 
 size_t admission_gateway_count(const struct admission *admission)
