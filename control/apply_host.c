@@ -2,7 +2,6 @@
 #include "control/apply_host.h"
 
 #include <dirent.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,8 @@
 #include "bpf/maps.h"
 #include "control/admission.h"
 #include "control/audit.h"
+#include "control/classifier_cgroup.h"
+#include "control/classifier_link.h"
 #include "control/daemon.h"
 #include "control/dataplane_client.h"
 #include "control/gateway_choice.h"
@@ -203,18 +204,25 @@ static struct classifier_worker *workers_fill(struct daemon *daemon, const struc
 	return workers;
 }
 
-/* Those that wait for their interface; before admission has looked, too. */
+/* Those that wait for their interface, or cgroup; before admission has looked, too. */
 static void tell_missing(const struct daemon *daemon, struct problems *problems)
 {
 	const struct worker_registry *registry = admission_registry(daemon->admission);
 
 	for (size_t i = 0; i < worker_registry_count(registry); i++) {
 		const struct worker *worker = worker_registry_at(registry, i);
+		const struct worker_spec *spec = &worker->spec;
 
-		if (worker->active && worker->ifindex == 0 && if_nametoindex(worker->spec.interface) == 0)
+		if (!worker->active || worker->ifindex != 0)
+			continue;
+		if (spec->cgroup == NULL && classifier_link_index(spec->interface) == 0)
 			problems_add(problems,
 				"%s: the worker's interface does not exist (yet); it is taken up when it does",
-				worker->spec.interface);
+				spec->interface);
+		else if (spec->cgroup != NULL && classifier_cgroup_id(spec->cgroup) == 0)
+			problems_add(problems,
+				"%s: the worker's cgroup does not exist (yet); it is taken up when it does",
+				spec->cgroup);
 	}
 }
 

@@ -279,6 +279,10 @@ def removed_and_made_anew(scene):
         "the end of the cgroup to be seen",
         lambda: scene.postern.cli_json("host", "worker", "show", path)["state"] == "no-interface",
     )
+    rewrite(scene, configure(scene, "limits: { worker: { packets_per_second: 100000, packets_burst: 1000 } }"))
+    said = scene.postern.cli("host", "status")[1]
+    expect(f"{path}: the worker's cgroup does not exist (yet)" in said, f"the status says: {said}")
+    rewrite(scene, configure(scene))
     os.mkdir(path)
     wait_open(scene, path)
     actor = Actor(scene, path)
