@@ -54,13 +54,20 @@ struct arp_ipv4 {
 	__u8 target_address_be[4];
 } __attribute__((packed));
 
-/* Packets on the wire that this buffer becomes. Those of a tap device nobody has counted: a guest gives their size alone. */
+/*
+ * Packets on the wire that this buffer becomes. Those of a tap device nobody has counted: a guest gives their size
+ * alone.
+ */
 static __always_inline __u32 segment_count(struct __sk_buff *skb, const struct iphdr *ip)
 {
-	__u32 size_bytes = skb->gso_size, total_bytes = bpf_ntohs(ip->tot_len), head_bytes;
+	__u32 size_bytes = skb->gso_size, count, total_bytes, head_bytes;
 
-	if (skb->gso_segs != 0 || size_bytes == 0)
-		return skb->gso_segs != 0 ? skb->gso_segs : 1;
+	if (size_bytes == 0)
+		return 1;
+	count = skb->gso_segs;
+	if (count != 0)
+		return count;
+	total_bytes = bpf_ntohs(ip->tot_len);
 	head_bytes = segment_head_bytes(skb, ip);
 	return head_bytes < total_bytes ? (total_bytes - head_bytes + size_bytes - 1) / size_bytes : 1;
 }
@@ -321,7 +328,8 @@ int worker_ingress(struct __sk_buff *skb)
 	if (!ipv4_is_whole(ip, skb->len - sizeof(*ethernet)))
 		return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 	if (frame_has_tail(skb, bpf_ntohs(ip->tot_len))) {
-		if (bpf_skb_change_tail(skb, sizeof(*ethernet) + bpf_ntohs(ip->tot_len), 0) != 0)
+		/* With its tail the kernel takes off how many packets it is. No stack sends both. */
+		if (skb->gso_size != 0 || bpf_skb_change_tail(skb, sizeof(*ethernet) + bpf_ntohs(ip->tot_len), 0) != 0)
 			return drop_of(skb, worker, WORKER_DROP_MALFORMED);
 		ethernet = (void *)(long)skb->data;
 		ip = (void *)(ethernet + 1);

@@ -150,6 +150,19 @@ static void what_is_behind_the_packet_stays_here(void **state)
 	assert_memory_equal(run.out.bytes + 6, whole.bytes + 6, whole.length_bytes - 6);
 }
 
+/* As from a tap device. Without its tail it would be one large packet, and count as that. */
+static void gso_packet_with_something_behind_it_is_dropped(void **state)
+{
+	const struct worker_fixture *fixture = *state;
+	const struct __sk_buff context = {.ifindex = fixture->worker_ifindex, .gso_size = 8};
+	struct frame frame = worker_frame(PROTOCOL_UDP);
+	uint64_t before = worker_drops(fixture, WORKER_DROP_MALFORMED);
+
+	frame.length_bytes += 1000;
+	assert_int_equal(worker_run_program(fixture->bpf->progs.worker_ingress, &frame, &context).action, TC_ACT_SHOT);
+	assert_int_equal(worker_drops(fixture, WORKER_DROP_MALFORMED), before + 1);
+}
+
 static void mark_of_a_worker_is_cleared(void **state)
 {
 	const struct worker_fixture *fixture = *state;
@@ -447,6 +460,7 @@ int main(void)
 		worker_unit_test(segments_that_nobody_has_counted_are_counted),
 		worker_unit_test(ethernet_padding_is_allowed),
 		worker_unit_test(what_is_behind_the_packet_stays_here),
+		worker_unit_test(gso_packet_with_something_behind_it_is_dropped),
 		worker_unit_test(mark_of_a_worker_is_cleared),
 		worker_unit_test(unknown_interface_is_dropped_and_counted),
 		worker_unit_test(spoofed_source_is_dropped_and_counted),
