@@ -94,33 +94,27 @@ int cgroup_reset(void **state)
 
 struct frame cgroup_outbound_to(uint32_t destination, uint8_t protocol)
 {
-	struct frame frame;
-
-	frame_build_ipv4(&frame, &(struct frame_ipv4){
-					 .source = HOST_VTEP,
-					 .destination = destination,
-					 .protocol = protocol,
-					 .source_port = LOCAL_PORT,
-					 .destination_port = REMOTE_PORT,
-					 .payload_bytes = WORKER_PAYLOAD_BYTES,
-				 });
-	return frame;
+	return frame_of_ipv4(&(struct frame_ipv4){
+		.source = HOST_VTEP,
+		.destination = destination,
+		.protocol = protocol,
+		.source_port = LOCAL_PORT,
+		.destination_port = REMOTE_PORT,
+		.payload_bytes = WORKER_PAYLOAD_BYTES,
+	});
 }
 
 struct frame cgroup_reply(void)
 {
-	struct frame frame;
-
-	frame_build_ipv4(&frame, &(struct frame_ipv4){
-					 .source_mac = gateway_mac,
-					 .source = REMOTE_ADDRESS,
-					 .destination = WORKER_ADDRESS,
-					 .protocol = PROTOCOL_UDP,
-					 .source_port = REMOTE_PORT,
-					 .destination_port = LOCAL_PORT,
-					 .payload_bytes = WORKER_PAYLOAD_BYTES,
-				 });
-	return frame;
+	return frame_of_ipv4(&(struct frame_ipv4){
+		.source_mac = gateway_mac,
+		.source = REMOTE_ADDRESS,
+		.destination = WORKER_ADDRESS,
+		.protocol = PROTOCOL_UDP,
+		.source_port = REMOTE_PORT,
+		.destination_port = LOCAL_PORT,
+		.payload_bytes = WORKER_PAYLOAD_BYTES,
+	});
 }
 
 int cgroup_socket_bound(uint32_t address)

@@ -103,18 +103,15 @@ int delivery_fixture_close(void **state)
 
 struct frame delivery_outbound(int worker, uint8_t protocol)
 {
-	struct frame frame;
-
-	frame_build_ipv4(&frame, &(struct frame_ipv4){
-					 .source_mac = worker_macs[worker],
-					 .source = WORKER_ADDRESS,
-					 .destination = REMOTE,
-					 .protocol = protocol,
-					 .source_port = 40000,
-					 .destination_port = 53,
-					 .payload_bytes = 100,
-				 });
-	return frame;
+	return frame_of_ipv4(&(struct frame_ipv4){
+		.source_mac = worker_macs[worker],
+		.source = WORKER_ADDRESS,
+		.destination = REMOTE,
+		.protocol = protocol,
+		.source_port = 40000,
+		.destination_port = 53,
+		.payload_bytes = 100,
+	});
 }
 
 void delivery_send_out(struct delivery_fixture *fixture, int worker)

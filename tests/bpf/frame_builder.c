@@ -92,6 +92,14 @@ void frame_build_ipv4(struct frame *ret_frame, const struct frame_ipv4 *spec)
 	*ret_frame = frame;
 }
 
+struct frame frame_of_ipv4(const struct frame_ipv4 *spec)
+{
+	struct frame frame;
+
+	frame_build_ipv4(&frame, spec);
+	return frame;
+}
+
 void frame_build_arp(struct frame *ret_frame, const struct frame_arp *spec)
 {
 	struct frame frame = {.length_bytes = ETHERNET_BYTES + ARP_BYTES};

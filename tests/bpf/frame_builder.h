@@ -35,6 +35,7 @@ struct frame_ipv4 {
 
 /* UDP gets a header with a right length; every other protocol `payload_bytes` of a counting pattern. */
 void frame_build_ipv4(struct frame *ret_frame, const struct frame_ipv4 *spec);
+struct frame frame_of_ipv4(const struct frame_ipv4 *spec);
 
 struct frame_arp {
 	const uint8_t *source_mac; /* of the frame */

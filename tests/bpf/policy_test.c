@@ -217,18 +217,15 @@ static struct frame tcp_frame(uint32_t destination, uint16_t port, uint8_t flags
 
 static struct frame udp_frame(uint32_t destination, uint16_t port, uint16_t fragment)
 {
-	struct frame frame;
-
-	frame_build_ipv4(&frame, &(struct frame_ipv4){
-					 .source_mac = worker_mac,
-					 .source = WORKER_ADDRESS,
-					 .destination = destination,
-					 .protocol = PROTOCOL_UDP,
-					 .destination_port = port,
-					 .fragment = fragment,
-					 .payload_bytes = WORKER_PAYLOAD_BYTES,
-				 });
-	return frame;
+	return frame_of_ipv4(&(struct frame_ipv4){
+		.source_mac = worker_mac,
+		.source = WORKER_ADDRESS,
+		.destination = destination,
+		.protocol = PROTOCOL_UDP,
+		.destination_port = port,
+		.fragment = fragment,
+		.payload_bytes = WORKER_PAYLOAD_BYTES,
+	});
 }
 
 /* Counted as denied, and turned into the ICMP error that goes back to the worker. */

@@ -173,16 +173,13 @@ static struct frame vxlan_from(uint32_t source, uint8_t options_bytes)
 
 static struct frame plain_to(uint32_t destination, uint8_t options_bytes)
 {
-	struct frame frame;
-
-	frame_build_ipv4(&frame, &(struct frame_ipv4){
-					 .source = REMOTE,
-					 .destination = destination,
-					 .protocol = PROTOCOL_TCP,
-					 .options_bytes = options_bytes,
-					 .payload_bytes = 40,
-				 });
-	return frame;
+	return frame_of_ipv4(&(struct frame_ipv4){
+		.source = REMOTE,
+		.destination = destination,
+		.protocol = PROTOCOL_TCP,
+		.options_bytes = options_bytes,
+		.payload_bytes = 40,
+	});
 }
 
 static void without_a_role_everything_goes_to_the_kernel(void **state)

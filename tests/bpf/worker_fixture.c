@@ -208,16 +208,13 @@ void assert_worker_sent(const struct worker_fixture *fixture, const struct frame
 
 struct frame worker_frame(uint8_t protocol)
 {
-	struct frame frame;
-
-	frame_build_ipv4(&frame, &(struct frame_ipv4){
-					 .source_mac = worker_mac,
-					 .source = WORKER_ADDRESS,
-					 .destination = REMOTE_ADDRESS,
-					 .protocol = protocol,
-					 .source_port = 40000,
-					 .destination_port = 53,
-					 .payload_bytes = WORKER_PAYLOAD_BYTES,
-				 });
-	return frame;
+	return frame_of_ipv4(&(struct frame_ipv4){
+		.source_mac = worker_mac,
+		.source = WORKER_ADDRESS,
+		.destination = REMOTE_ADDRESS,
+		.protocol = protocol,
+		.source_port = 40000,
+		.destination_port = 53,
+		.payload_bytes = WORKER_PAYLOAD_BYTES,
+	});
 }
