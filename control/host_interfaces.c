@@ -36,7 +36,7 @@ static void underlay_find(uint32_t address, char ret_name[INTERFACE_NAME_SIZE_BY
 	struct ifreq *list = addresses_read(&count);
 
 	memset(ret_name, 0, INTERFACE_NAME_SIZE_BYTES);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && ret_name[0] == '\0'; i++) {
 		const struct sockaddr_in *of = (const void *)&list[i].ifr_addr;
 
 		/* Behind a colon is the label of a further address. */
