@@ -300,15 +300,7 @@ static enum status hook_failed(const char *interface, int error, struct problems
 		problems_add(problems, "%s: the interface has just gone", interface);
 		return STATUS_UNREACHABLE;
 	}
-	if (error == CLASSIFIER_TC_OCCUPIED) {
-		problems_add(problems,
-			"%s: the classifier cannot be attached: an ingress qdisc is where its clsact would be; "
-			"remove it (tc qdisc del dev %s ingress)",
-			interface, interface);
-		return STATUS_SYSTEM;
-	}
-	problems_add(problems, "%s: the classifier cannot be attached: %s; remove other tc filters of priority 1",
-		interface, strerror(-error));
+	classifier_tc_tell(interface, error, "", problems);
 	return STATUS_SYSTEM;
 }
 

@@ -329,10 +329,8 @@ void classifier_cgroup_claim(struct classifier *classifier, const struct classif
 			error = classifier_tc_attach(
 				classifier->netlink, found.uplink_ifindex, kind, classifier->program_fds[kind]);
 		if (error != 0) {
-			problems_add(problems,
-				"%s: the classifier cannot be attached: %s; remove other tc filters of priority 1: the "
-				"workers that are cgroups stay closed",
-				cgroups->interface, strerror(-error));
+			classifier_tc_tell(
+				cgroups->interface, error, ": the workers that are cgroups stay closed", problems);
 			return;
 		}
 	}

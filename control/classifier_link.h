@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The interfaces of a worker host, and its VXLAN device: one for all VNIs ("external": the programs give the key), port 4789, no learning.
- * Thread: posternd's only one.
+ * The interfaces of a worker host, and its VXLAN device: one for all VNIs ("external": the programs give the key), port
+ * 4789, no learning. Thread: posternd's only one.
  */
 #ifndef POSTERN_CONTROL_CLASSIFIER_LINK_H
 #define POSTERN_CONTROL_CLASSIFIER_LINK_H

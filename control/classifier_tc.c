@@ -252,6 +252,19 @@ int classifier_tc_attach_first(
 	return error == -EINVAL ? clsact_attach(netlink, ifindex, kind, program_fd) : error;
 }
 
+void classifier_tc_tell(const char *interface, int error, const char *what_follows, struct problems *problems)
+{
+	if (error == CLASSIFIER_TC_OCCUPIED)
+		problems_add(problems,
+			"%s: the classifier cannot be attached: an ingress qdisc is where its clsact would be; "
+			"remove it (tc qdisc del dev %s ingress)%s",
+			interface, interface, what_follows);
+	else
+		problems_add(problems,
+			"%s: the classifier cannot be attached: %s; remove other tc filters of priority 1%s", interface,
+			strerror(-error), what_follows);
+}
+
 static bool hook_is_empty(struct nl_sock *netlink, uint32_t ifindex, uint32_t minor)
 {
 	struct nl_cache *filters;

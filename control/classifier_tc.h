@@ -17,6 +17,8 @@
 
 #include <netlink/netlink.h>
 
+#include "control/status.h"
+
 enum classifier_program {
 	CLASSIFIER_WORKER_INGRESS,
 	CLASSIFIER_WORKER_EGRESS,
@@ -40,6 +42,9 @@ int classifier_tc_attach(struct nl_sock *netlink, uint32_t ifindex, enum classif
 /* The same where nothing of ours is yet. `on_clsact`: also when the kernel has TCX. */
 int classifier_tc_attach_first(
 	struct nl_sock *netlink, uint32_t ifindex, enum classifier_program kind, int program_fd, bool on_clsact);
+
+/* Adds why one of them failed, what to do about it, and what follows (": …", or nothing). */
+void classifier_tc_tell(const char *interface, int error, const char *what_follows, struct problems *problems);
 
 /* Takes whatever is ours off the interface, and its clsact if nobody else uses it. 0 or the first -errno. */
 int classifier_tc_detach(struct nl_sock *netlink, uint32_t ifindex);

@@ -7,8 +7,8 @@
  *
  * An interface may be created up and send in the instant before posternd has put its program on it. No program can be
  * on an interface that is not there yet; a netfilter rule by name can. Tables of nf_tables, named postern-fence, of
- * the families inet, arp and bridge, drop whatever comes in by `worker_host.interfaces`, before connection tracking, routing
- * and sockets. The classifier never hands a worker's frame to the stack, so nothing that is wanted comes by here, and
+ * the families inet, arp and bridge, drop whatever comes in by `worker_host.interfaces`, before connection tracking,
+ * routing and sockets. The classifier never hands a worker's frame to the stack, so nothing that is wanted comes by here, and
  * no frame of a worker that is open costs a look at it.
  *
  * They stay when posternd ends (P3). When somebody else has removed the rule, or has put another one beside it,
