@@ -26,7 +26,7 @@ enum status config_parts_load(const char *path, const struct config_api *api, st
 /* The model's hold on its parts ends; NULL is fine. */
 void config_parts_release(struct config_part **parts, size_t count);
 
-/* How many of the model's parts `other` (may be NULL) has not: what was read for it. For tests and logs. */
+/* How many of the model's parts `other` (may be NULL) has not: what was read for it. */
 size_t config_parts_new(const struct model *model, const struct model *other);
 
 #endif

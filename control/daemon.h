@@ -57,6 +57,7 @@ struct daemon_config {
 	uint64_t sequence;	   /* the last one given to a desired revision */
 	enum daemon_source source; /* of `desired` */
 	bool file_valid;
+	bool parts_differ; /* from those of `desired`, though they say the same: one may say now what another did */
 	struct problems errors; /* of the file as it is now */
 	struct problems warnings;
 	double last_reload_unix_s; /* of the last attempt that succeeded; 0: none */
@@ -90,7 +91,7 @@ struct daemon_apply {
 	struct problems steer_problems;
 	bool dirty; /* classifier and steering may differ from what is wanted */
 	uint32_t ticks_since_check;
-	bool last_good_due; /* what is in force is not stored yet */
+	bool last_good_due;				    /* what is in force is not stored yet */
 	uint64_t last_good_saved_ns, last_good_duration_ns; /* when it was stored last, and how long that took */
 	uint64_t reconcile_errors;
 	uint64_t duration_ns; /* of the last round */

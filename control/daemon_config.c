@@ -8,6 +8,7 @@
 
 #include "control/apply.h"
 #include "control/audit.h"
+#include "control/config_parts.h"
 #include "control/dataplane_client.h"
 #include "control/mapping_control.h"
 #include "control/notify.h"
@@ -217,6 +218,11 @@ bool daemon_registrations_changed(struct daemon *daemon, struct problems *ret_wh
 
 /* ---- reload ---- */
 
+static bool parts_differ(const struct model *a, const struct model *b)
+{
+	return a->part_count != b->part_count || config_parts_new(a, b) > 0;
+}
+
 /* Takes the reference. `audited_as`: the file that says so; NULL when the caller sees to the audit log. */
 static void daemon_adopt(
 	struct daemon *daemon, struct revision *revision, enum daemon_source source, const char *audited_as)
@@ -225,6 +231,8 @@ static void daemon_adopt(
 		daemon->config.last_reload_unix_s = daemon_unix_s();
 	if (daemon->config.desired != NULL && plan_models_equal(daemon->config.desired->model, revision->model)) {
 		daemon->config.source = source;
+		if (parts_differ(daemon->config.desired->model, revision->model))
+			daemon->config.parts_differ = true;
 		revision_take_mappings(daemon->config.desired, revision);
 		revision_release(revision);
 		log_info(&daemon->log, "the configuration says what is wanted already");
@@ -234,6 +242,7 @@ static void daemon_adopt(
 	daemon_log_plan(daemon, revision, audited_as);
 	daemon_desire(daemon, revision);
 	daemon->config.source = source;
+	daemon->config.parts_differ = false;
 	listeners_apply(daemon);
 	rib_set_model(daemon->rib, revision->model);
 	daemon_connect(daemon);
@@ -249,10 +258,12 @@ static void daemon_config_is_valid(struct daemon_config *config, struct problems
 	config->warnings = *warnings;
 }
 
-/* What they said last is what counts, until the watch has seen a change of them. */
+/* What each of them said last is what counts, until the watch has seen a change of it. */
 static bool daemon_knows_files(const struct daemon *daemon)
 {
-	return daemon->config.file_valid && daemon->config.source == DAEMON_SOURCE_FILE;
+	const struct daemon_config *config = &daemon->config;
+
+	return config->file_valid && config->source == DAEMON_SOURCE_FILE && !config->parts_differ;
 }
 
 /* `forced`: without the guard on changes that remove much. `changes` NULL: each file is looked at. */

@@ -131,6 +131,20 @@ def included_files_are_watched_and_told_as_sources(lab):
     wait_for("the new directory to be taken", lambda: "id: initech" in lab.cli("config", "show").stdout)
 
 
+def a_file_of_another_name_is_what_counts_from_then_on(lab):
+    """Nothing changes by that, so nothing is applied; but the file of the old name says nothing any more."""
+    os.mkdir(lab.directory + "/conf.d")
+    lab.write(GOOD.replace("version: 1", "version: 1\ninclude: [ conf.d/*.yaml ]"))
+    with open(lab.directory + "/conf.d/before.yaml", "w", encoding="utf-8") as stream:
+        stream.write(LARGER.replace(GOOD, "workspaces:\n"))
+    daemon = lab.daemon()
+    assert "initech" in ids_of(lab)
+    os.rename(lab.directory + "/conf.d/before.yaml", lab.directory + "/conf.d/after.yaml")
+    wait_for("the name to be noticed", lambda: "what is wanted already" in daemon.text())
+    os.unlink(lab.directory + "/conf.d/after.yaml")
+    wait_for("the workspace to go with its file", lambda: "initech" not in ids_of(lab))
+
+
 def fragments_of_the_api_are_merged_and_survive_a_restart(lab):
     first = lab.daemon()
     os.makedirs(lab.run_dir + "/state/api.d")
@@ -300,6 +314,7 @@ ALONE = [
     a_trial_whose_time_ends_while_posternd_is_away_is_rolled_back_at_its_start, a_bad_file_is_not_applied,
     a_change_that_removes_most_workspaces_needs_force, the_configuration_replaced_by_anything_else_changes_nothing,
     a_full_disk_changes_nothing_but_is_told, included_files_are_watched_and_told_as_sources,
+    a_file_of_another_name_is_what_counts_from_then_on,
     fragments_of_the_api_are_merged_and_survive_a_restart, damaged_state_files_do_not_stop_it,
 ]
 WITH_DATAPLANE = [
