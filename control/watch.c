@@ -69,16 +69,24 @@ static bool says_which(const struct watch *watch, const struct inotify_event *ev
 	       !watch->include_twice;
 }
 
-/* A queue that overflowed, or a directory that was replaced, may have hidden a change of ours. */
+/* A queue that overflowed may have hidden a change of ours; and of the main directory, that it has gone. */
+static bool is_of_anything(const struct watch *watch, const struct inotify_event *event)
+{
+	if (event->mask & IN_Q_OVERFLOW)
+		return true;
+	if (event->wd != watch->main_watch)
+		return false;
+	return (event->mask & IN_IGNORED) ||
+	       (event->len > 0 && (watch->include_missing || strcmp(event->name, watch->name) == 0 ||
+					  strcmp(event->name, volume_link) == 0));
+}
+
+/* What is told of a directory that is included from no more concerns nobody: also that it is watched no more. */
 static bool watch_concerns(struct watch *watch, const struct inotify_event *event)
 {
 	size_t include = watch_include_of(watch, event->wd);
-	bool is_main = event->wd == watch->main_watch && event->len > 0 &&
-		       (watch->include_missing || strcmp(event->name, watch->name) == 0 ||
-			       strcmp(event->name, volume_link) == 0);
 
-	if ((event->mask & (IN_Q_OVERFLOW | IN_IGNORED)) || is_main ||
-		(include < watch->include_count && !says_which(watch, event)))
+	if (is_of_anything(watch, event) || (include < watch->include_count && !says_which(watch, event)))
 		watch->changes.unknown = true;
 	else if (include < watch->include_count)
 		config_changes_add(&watch->changes, watch->include_paths[include], event->name);

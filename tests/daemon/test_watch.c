@@ -181,6 +181,22 @@ static void a_directory_is_watched_from_when_it_is_noted(void **state)
 	assert_string_equal(wait_for_told(fixture), "/a.yaml");
 }
 
+/* Such as while the main file is not valid: else each of its errors would be told twice. */
+static void a_directory_that_is_watched_no_more_is_no_change(void **state)
+{
+	static const struct timeval while_ms = {.tv_usec = 4 * WATCH_BEGUN_QUIET_MS * 1000};
+	const struct config_directories none = {{0}};
+	struct fixture *fixture = *state;
+
+	watch_include(fixture->watch, &none);
+	put(fixture, "conf.d/a.yaml");
+	event_base_loopexit(fixture->base, &while_ms);
+	event_base_dispatch(fixture->base);
+	assert_int_equal(fixture->told_count, 0);
+	put(fixture, "postern.yaml");
+	assert_string_equal(wait_for_told(fixture), "?");
+}
+
 static void write_on(evutil_socket_t fd, short what, void *context)
 {
 	struct fixture *fixture = context;
@@ -212,6 +228,7 @@ int main(void)
 		TEST(links_and_directories_are_changes_of_anything),
 		TEST(a_directory_by_two_names_is_watched_and_names_no_file),
 		TEST(a_directory_is_watched_from_when_it_is_noted),
+		TEST(a_directory_that_is_watched_no_more_is_no_change),
 		TEST(changes_that_never_pause_are_told_all_the_same),
 	};
 
