@@ -124,7 +124,7 @@ enum status config_part_read(
 	if (status == STATUS_OK) {
 		(*ret_part)->stamp = stamp;
 		(*ret_part)->on_disk = true;
-		(*ret_part)->linked = file->linked;
+		(*ret_part)->linked = file->linked || stamp.about.st_nlink > 1;
 	}
 	return status;
 }

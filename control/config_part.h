@@ -28,7 +28,7 @@ struct config_part {
 	unsigned reference_count;
 	struct config_part_stamp stamp; /* unused when it was not read from disk */
 	bool on_disk, from_api;
-	bool linked;			  /* control/config_files.h */
+	bool linked;			  /* control/config_files.h; or the file has another name, too */
 	bool has_workspaces, has_workers; /* the keys, whatever is in them */
 	struct model *main;		  /* of the main file: all that it says; NULL: a fragment */
 	const char *path;

@@ -494,6 +494,28 @@ static void with_a_link_among_them_all_files_are_looked_at(void **state)
 	model_free(model);
 }
 
+/* By another name it changes in another directory, too. */
+static void with_a_file_of_two_names_among_them_all_files_are_looked_at(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[PATH_SIZE_BYTES], other[PATH_SIZE_BYTES];
+	struct model *model;
+	FILE *file;
+
+	put_three(fixture);
+	snprintf(path, sizeof(path), "%.200s/conf.d/c.yaml", fixture->directory);
+	snprintf(other, sizeof(other), "%.200s/away", fixture->directory);
+	assert_int_equal(link(path, other), 0);
+	fixture->parts = load_again(fixture, &(struct config_api){0});
+	file = fopen(other, "r+b");
+	assert_non_null(file);
+	assert_true(fputs(WORKSPACE("initech", "3", "203.0.113.7"), file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	model = load_seen(fixture, "b.yaml", "b.yaml.new");
+	assert_int_equal(model->workspaces[2].egress_ips[0], 0xcb007107);
+	model_free(model);
+}
+
 static void more_changes_than_can_be_kept_are_changes_of_anything(void **state)
 {
 	struct fixture *fixture = *state;
@@ -632,6 +654,7 @@ int main(void)
 		TEST(only_the_file_that_changed_is_read),
 		TEST(only_what_the_watch_has_seen_is_looked_at),
 		TEST(with_a_link_among_them_all_files_are_looked_at),
+		TEST(with_a_file_of_two_names_among_them_all_files_are_looked_at),
 		TEST(more_changes_than_can_be_kept_are_changes_of_anything),
 		TEST(workers_are_read_in_parts),
 		TEST(a_file_that_changed_while_it_was_read_is_read_again),
