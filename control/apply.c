@@ -99,8 +99,10 @@ void apply_save_last_good(struct daemon *daemon)
 	free(text);
 	apply->last_good_saved_ns = daemon_monotonic_ns();
 	apply->last_good_duration_ns = apply->last_good_saved_ns - began_ns;
-	if (problems.count > 0)
+	if (problems.count > 0) {
 		apply_failed(daemon, &problems);
+		apply_keep_last_good(daemon);
+	}
 }
 
 static void apply_put_in_force(struct daemon *daemon, struct revision *revision)

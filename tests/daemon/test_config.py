@@ -305,6 +305,18 @@ def a_bad_file_at_start_falls_back_to_the_last_good(lab):
     assert len(json.loads(lab.cli("workspaces", "--json").stdout)["workspaces"]) == 2
 
 
+def a_last_good_that_could_not_be_stored_is_stored_later(lab):
+    """As when a full disk has room again: here a directory stands where the file goes."""
+    last_good = lab.run_dir + "/state/last-good.yaml"
+    os.makedirs(last_good, mode=0o700)
+    os.chmod(os.path.dirname(last_good), 0o700)
+    daemon = lab.daemon()
+    lab.dataplane()
+    wait_for("the failure", lambda: "last-good.yaml" in daemon.text(), 30)
+    os.rmdir(last_good)
+    wait_for("the file", lambda: os.path.isfile(last_good))
+
+
 ALONE = [
     check_tells_every_error_and_exits_4, check_of_a_valid_file_is_one_line_and_exits_0,
     printed_configuration_is_a_configuration_again, without_any_valid_configuration_it_waits_for_one,
@@ -318,7 +330,7 @@ ALONE = [
     fragments_of_the_api_are_merged_and_survive_a_restart, damaged_state_files_do_not_stop_it,
 ]
 WITH_DATAPLANE = [
-    a_bad_file_at_start_falls_back_to_the_last_good,
+    a_bad_file_at_start_falls_back_to_the_last_good, a_last_good_that_could_not_be_stored_is_stored_later,
 ]
 
 if __name__ == "__main__":
