@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/api.h"
+#include "control/api_change.h"
 #include "control/api_request.h"
 #include "control/api_status.h"
 #include "control/daemon.h"
@@ -59,6 +60,15 @@ static bool endpoint_parse(const char *text, struct endpoint *ret_endpoint)
 	}
 	*ret_endpoint = endpoint;
 	return true;
+}
+
+/* False: answered. */
+static bool endpoint_asked(struct api_request *request, const char *name, struct endpoint *ret_endpoint)
+{
+	if (endpoint_parse(api_request_query(request, name), ret_endpoint))
+		return true;
+	api_answer_error(request, 400, "%s: must be ADDRESS or ADDRESS:PORT, such as 203.0.113.10:41234", name);
+	return false;
 }
 
 static bool endpoint_fits(const struct endpoint *endpoint, uint32_t address, uint16_t port)
@@ -156,6 +166,37 @@ static bool limit_parse(const char *text, size_t *ret_limit)
 	return true;
 }
 
+static bool is_egress_ip(const struct daemon *daemon, uint32_t address)
+{
+	const struct model *model = daemon->config.desired->model;
+
+	for (size_t i = 0; i < model->workspace_count; i++) {
+		const struct model_workspace *workspace = &model->workspaces[i];
+
+		if (model_addresses_have(workspace->egress_ips, workspace->egress_ip_count, address) ||
+			model_addresses_have(workspace->draining_ips, workspace->draining_ip_count, address))
+			return true;
+	}
+	return model_addresses_have(model->shared_pool_ips, model->shared_pool_ip_count, address) ||
+	       model_addresses_have(model->released_ips, model->released_ip_count, address);
+}
+
+/* Without a session: that of a name that is mistaken there is none would sound like an answer. False: answered. */
+static bool session_query_is_known(const struct session_query *query, struct api_request *request)
+{
+	const struct daemon *daemon = query->daemon;
+
+	if (query->workspace != NULL && api_find_workspace(query->daemon, query->workspace) == NULL) {
+		api_answer_error(request, 404, "there is no workspace %s", query->workspace);
+		return false;
+	}
+	if (query->egress.given && daemon_gateway(daemon) != NULL && !is_egress_ip(daemon, query->egress.address)) {
+		api_answer_error(request, 404, "that address is no egress IP of this gateway");
+		return false;
+	}
+	return true;
+}
+
 static void serve_sessions(struct daemon *daemon, struct api_request *request)
 {
 	struct session_query query = {
@@ -170,14 +211,14 @@ static void serve_sessions(struct daemon *daemon, struct api_request *request)
 		api_answer_error(request, 400, "limit: must be 1..10000");
 		return;
 	}
-	if (!endpoint_parse(api_request_query(request, "egress"), &query.egress) ||
-		!endpoint_parse(api_request_query(request, "remote"), &query.remote)) {
-		api_answer_error(
-			request, 400, "egress, remote: must be ADDRESS or ADDRESS:PORT, such as 203.0.113.10:41234");
+	if (!endpoint_asked(request, "egress", &query.egress) || !endpoint_asked(request, "remote", &query.remote))
 		return;
-	}
 	query.sessions = json_array();
 	complete = sessions_view_scan(&daemon->sessions, session_match, session_take, &query);
+	if (json_array_size(query.sessions) == 0 && !session_query_is_known(&query, request)) {
+		json_decref(query.sessions);
+		return;
+	}
 	api_answer(request, 200,
 		json_pack("{s:o, s:b, s:b}", "sessions", query.sessions, "more", query.more, "complete", complete));
 }

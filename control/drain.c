@@ -216,24 +216,15 @@ enum status drains_apply(const struct drains *drains, struct model *model, uint6
 	return STATUS_OK;
 }
 
-static bool has_address(const uint32_t *addresses, size_t count, uint32_t address)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (addresses[i] == address)
-			return true;
-	}
-	return false;
-}
-
 void drains_note(struct drains *drains, const struct model *model)
 {
 	for (size_t i = 0; i < drains->count; i++) {
 		struct drain *drain = &drains->entries[i];
 
-		drain->configured = has_address(model->released_ips, model->released_ip_count, drain->address);
+		drain->configured = model_addresses_have(model->released_ips, model->released_ip_count, drain->address);
 		for (size_t j = 0; j < model->workspace_count && !drain->configured; j++)
 			drain->configured = strcmp(model->workspaces[j].id, drain->workspace) == 0 &&
-					    has_address(model->workspaces[j].draining_ips,
+					    model_addresses_have(model->workspaces[j].draining_ips,
 						    model->workspaces[j].draining_ip_count, drain->address);
 	}
 }

@@ -48,6 +48,15 @@ void model_free(struct model *model)
 	free(model);
 }
 
+bool model_addresses_have(const uint32_t *addresses, size_t count, uint32_t address)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (addresses[i] == address)
+			return true;
+	}
+	return false;
+}
+
 const char *model_source_text(const struct model_source *source, char ret_text[SOURCE_TEXT_SIZE_BYTES])
 {
 	if (source->kind == MODEL_SOURCE_NETLINK)

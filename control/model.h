@@ -308,6 +308,9 @@ char *model_print(const struct model *model);
 /* The same, with a comment before each object that says where it comes from. */
 char *model_print_with_sources(const struct model *model);
 
+/* Of a workspace's list of egress IPs, for instance. */
+bool model_addresses_have(const uint32_t *addresses, size_t count, uint32_t address);
+
 struct shared_pool_table;
 
 /* A worker that its host has registered with this gateway: control/registrations.h. */

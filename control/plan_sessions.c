@@ -57,15 +57,6 @@ static bool cidrs_have(const struct model_cidr *cidrs, size_t count, uint32_t ad
 	return false;
 }
 
-static bool addresses_have(const uint32_t *addresses, size_t count, uint32_t address)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (addresses[i] == address)
-			return true;
-	}
-	return false;
-}
-
 static bool vpc_lists(const struct model_vpc *vpc, uint32_t address)
 {
 	for (size_t i = 0; i < vpc->worker_count; i++) {
@@ -101,10 +92,10 @@ static bool address_stays(
 {
 	const struct model *old = sessions->old, *new = sessions->new;
 
-	return addresses_have(workspace->egress_ips, workspace->egress_ip_count, address) ||
-	       addresses_have(workspace->draining_ips, workspace->draining_ip_count, address) ||
-	       (addresses_have(old->shared_pool_ips, old->shared_pool_ip_count, address) &&
-		       addresses_have(new->shared_pool_ips, new->shared_pool_ip_count, address));
+	return model_addresses_have(workspace->egress_ips, workspace->egress_ip_count, address) ||
+	       model_addresses_have(workspace->draining_ips, workspace->draining_ip_count, address) ||
+	       (model_addresses_have(old->shared_pool_ips, old->shared_pool_ip_count, address) &&
+		       model_addresses_have(new->shared_pool_ips, new->shared_pool_ip_count, address));
 }
 
 bool plan_session_ends(const struct plan_sessions *sessions, const struct plan_session *session)

@@ -125,12 +125,12 @@ static bool add_optional(char path[PATH_SIZE_BYTES], const char *name, const cha
 	return value == NULL || client_add_parameter(path, PATH_SIZE_BYTES, name, value);
 }
 
-/* Which destinations new sessions are refused to, most often first. */
 static int command_mappings(const struct arguments *arguments)
 {
 	return ask_and_show(arguments, "/v1/mappings", show_mappings, NULL);
 }
 
+/* Which destinations new sessions are refused to, most often first. */
 static int drops_refused(const struct arguments *arguments)
 {
 	char path[PATH_SIZE_BYTES] = "/v1/refusals";

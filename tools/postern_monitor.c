@@ -10,6 +10,7 @@
 
 #include "control/status.h"
 #include "tools/postern_client.h"
+#include "tools/postern_table.h"
 
 enum { PATH_SIZE_BYTES = 512, PAUSE_MS = 200 };
 
@@ -28,10 +29,11 @@ static const char *text_of(const json_t *sample, const char *key)
 	return text != NULL ? text : "";
 }
 
-/* "10.0.0.5:40000 > 192.0.2.1:53 protocol 17", or the MACs where there is no IPv4. */
+/* "10.0.0.5:40000 > 192.0.2.1:53 udp", or the MACs where there is no IPv4. */
 static void print_addresses(const json_t *sample)
 {
 	const json_t *port = json_object_get(sample, "source_port");
+	char protocol[8];
 
 	if (json_object_get(sample, "source") == NULL) {
 		printf("%s > %s ethertype %04llx", text_of(sample, "source_mac"), text_of(sample, "destination_mac"),
@@ -44,7 +46,7 @@ static void print_addresses(const json_t *sample)
 	printf(" > %s", text_of(sample, "destination"));
 	if (port != NULL)
 		printf(":%lld", (long long)json_integer_value(json_object_get(sample, "destination_port")));
-	printf(" protocol %lld", (long long)json_integer_value(json_object_get(sample, "protocol")));
+	printf(" %s", table_protocol(json_integer_value(json_object_get(sample, "protocol")), protocol));
 }
 
 static void print_sample(const json_t *sample)

@@ -439,16 +439,6 @@ void show_drops(const json_t *answer, FILE *stream)
 	show_counted(json_object_get(answer, "steering"), "STEERING", "action", true, stream);
 }
 
-static const char *protocol_name(json_int_t protocol, char ret_text[8])
-{
-	static const char *const names[] = {[1] = "icmp", [6] = "tcp", [17] = "udp"};
-
-	if (protocol > 0 && protocol <= 17 && names[protocol] != NULL)
-		return names[protocol];
-	snprintf(ret_text, 8, "%u", (unsigned)(protocol & 255));
-	return ret_text;
-}
-
 void show_refusals(const json_t *answer, FILE *stream)
 {
 	static const char *const titles[] = {
@@ -472,7 +462,7 @@ void show_refusals(const json_t *answer, FILE *stream)
 				&table, "%s:%lld", text_of(refusal, "address"), (long long)count_of(refusal, "port"));
 		else
 			table_cell(&table, "%s", text_of(refusal, "address"));
-		table_cell(&table, "%s", protocol_name(count_of(refusal, "protocol"), text));
+		table_cell(&table, "%s", table_protocol(count_of(refusal, "protocol"), text));
 		table_cell(&table, "%lld", (long long)count_of(refusal, "packets"));
 		table_cell(&table, "%s", text_of(refusal, "reason"));
 		table_cell(&table, "%s", text_of(refusal, "text"));

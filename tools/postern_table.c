@@ -104,3 +104,13 @@ const char *table_duration(double seconds, char ret_text[32])
 		snprintf(ret_text, 32, "%lu d %lu h", whole / 86400, whole % 86400 / 3600);
 	return ret_text;
 }
+
+const char *table_protocol(long long protocol, char ret_text[8])
+{
+	static const char *const names[] = {[1] = "icmp", [6] = "tcp", [17] = "udp"};
+
+	if (protocol > 0 && protocol <= 17 && names[protocol] != NULL)
+		return names[protocol];
+	snprintf(ret_text, 8, "%u", (unsigned)(protocol & 255));
+	return ret_text;
+}

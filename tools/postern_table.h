@@ -27,5 +27,7 @@ void table_print(struct table *table, FILE *stream, const char *indent);
 const char *table_scaled(double value, char ret_text[16]);
 /* "3 d 4 h", "12 min", "8.1 s" */
 const char *table_duration(double seconds, char ret_text[32]);
+/* "udp", or the number */
+const char *table_protocol(long long protocol, char ret_text[8]);
 
 #endif

@@ -56,8 +56,19 @@ def every_command_answers_in_json(lab):
         assert key in json.loads(lab.cli(command, "--json").stdout), command
     assert {row["id"] for row in json.loads(lab.cli("workspaces", "--json").stdout)["workspaces"]} == {"acme", "globex"}
     assert lab.cli("sessions", "--limit", "0").returncode == 2
-    assert lab.cli("sessions", "--egress", "203.0.113.10:70000").returncode == 2
     assert "no live session" in lab.cli("who", "203.0.113.10:41234").stdout
+
+
+def a_mistaken_name_is_told_from_an_idle_one(lab):
+    lab.daemon()
+    for command, code, text in ((("sessions", "--workspace", "acme"), 0, ""),
+                                (("sessions", "--workspace", "acne"), 1, "there is no workspace acne"),
+                                (("sessions", "--egress", "203.0.113.10:70000"), 2, "egress: must be"),
+                                (("who", "203.0.113.10", "--remote", "192.0.2.1:x"), 2, "remote: must be"),
+                                (("who", "203.0.113.20"), 0, ""),
+                                (("who", "203.0.113.21"), 1, "no egress IP")):
+        done = lab.cli(*command)
+        assert done.returncode == code and text in done.stderr and (text or not done.stderr), (command, done)
 
 
 def metrics_pass_promtool(lab):
@@ -377,7 +388,8 @@ def a_dataplane_that_hangs_is_told(lab):
 
 ALONE = [
     wrong_usage_exits_2, the_absent_daemon_is_told_in_one_sentence_and_exits_3,
-    what_is_missing_is_named_and_status_exits_5, every_command_answers_in_json, metrics_pass_promtool,
+    what_is_missing_is_named_and_status_exits_5, every_command_answers_in_json, a_mistaken_name_is_told_from_an_idle_one,
+    metrics_pass_promtool,
     http_refuses_what_it_does_not_serve, a_client_that_trickles_is_ended_after_5_s,
     beyond_256_connections_the_oldest_idle_one_gives_way,
     beyond_256_clients_that_do_not_take_their_answer_the_oldest_gives_way,

@@ -153,7 +153,7 @@ def monitored(scene):
         expect(watcher.returncode == 0, f"the monitor ends with {watcher.returncode}")
     line = texts["people"].splitlines()[0]
     expect(
-        " acme acme-w1: 10.0.0.99:5000 > 192.0.2.10:7 protocol 17" in line and "not the worker's own" in line, line
+        " acme acme-w1: 10.0.0.99:5000 > 192.0.2.10:7 udp" in line and "not the worker's own" in line, line
     )
     sample = json.loads(texts["json"].splitlines()[0])
     wanted = {"workspace": "acme", "reason": "spoofed_source", "source": "10.0.0.99", "vni": 7001}
