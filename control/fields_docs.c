@@ -76,7 +76,8 @@ void fields_print_markdown(FILE *out)
 	      "are\n"
 	      "refused, and so are unknown keys. Numbers are decimal, without leading zeros; only `true` and `false` "
 	      "are\n"
-	      "booleans. A key without default is either required or simply not there (–).\n",
+	      "booleans. A duration without a unit is in seconds. A key without default is either required or simply "
+	      "not there (–).\n",
 		out);
 	print_section(out, &fields_file);
 }

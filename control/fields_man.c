@@ -85,7 +85,8 @@ void fields_print_man(FILE *out)
 	      "says, 48 MiB together, and 16 levels deep. Anchors, aliases, tags, duplicate\n"
 	      "and unknown keys are refused. Numbers are decimal, without leading zeros; only true and false are "
 	      "booleans.\n"
-	      "A key without default is either required or simply not there.\n.PP\n"
+	      "A duration without a unit is in seconds. A key without default is either required or simply not "
+	      "there.\n.PP\n"
 	      ".B posternd \\-\\-config FILE \\-\\-check\n"
 	      "validates a file and reports every error at once, with its line.\n"
 	      ".SH KEYS\n",

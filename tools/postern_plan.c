@@ -101,24 +101,33 @@ static bool touched_find(const struct model *old, const struct plan *plan, struc
 	return true;
 }
 
+/* An exit code. `ret_json` is the caller's. */
+static int ask_json(const char *run_dir, const char *path, json_t **ret_json)
+{
+	struct client_answer answer;
+	int code = EXIT_CODE_OK;
+
+	if (!client_ask(run_dir, "GET", path, &answer))
+		return EXIT_CODE_UNREACHABLE;
+	*ret_json = answer.code == 200 ? json_loads(answer.body, 0, NULL) : NULL;
+	if (*ret_json == NULL)
+		code = client_failed(&answer);
+	free(answer.body);
+	return code;
+}
+
 /* How many sessions each of them has now; those of which nobody knows stay so. */
 static int touched_count_sessions(const char *run_dir, struct touched_list *list)
 {
-	struct client_answer answer;
 	json_t *json, *row;
 	size_t at;
+	int code;
 
 	if (list->count == 0)
 		return EXIT_CODE_OK;
-	if (!client_ask(run_dir, "GET", "/v1/workspaces", &answer))
-		return EXIT_CODE_UNREACHABLE;
-	json = answer.code == 200 ? json_loads(answer.body, 0, NULL) : NULL;
-	if (json == NULL) {
-		int code = client_failed(&answer);
-
-		free(answer.body);
+	code = ask_json(run_dir, "/v1/workspaces", &json);
+	if (code != EXIT_CODE_OK)
 		return code;
-	}
 	json_array_foreach(json_object_get(json, "workspaces"), at, row)
 	{
 		const char *id = json_string_value(json_object_get(row, "id"));
@@ -130,7 +139,6 @@ static int touched_count_sessions(const char *run_dir, struct touched_list *list
 		list->entries[index].sessions = json_integer_value(json_object_get(row, "sessions_active"));
 	}
 	json_decref(json);
-	free(answer.body);
 	return EXIT_CODE_OK;
 }
 
@@ -172,26 +180,19 @@ static json_int_t count_ending(const struct plan_sessions *sessions, const json_
 static int ask_ending(const char *run_dir, const struct plan_sessions *sessions, struct touched *ret_touched)
 {
 	char path[256] = "/v1/sessions?limit=10000";
-	struct client_answer answer;
 	json_t *json;
+	int code;
 
 	if (ret_touched->workspace != NULL &&
 		!client_add_parameter(path, sizeof(path), "workspace", ret_touched->workspace))
 		return EXIT_CODE_FAILED;
-	if (!client_ask(run_dir, "GET", path, &answer))
-		return EXIT_CODE_UNREACHABLE;
-	json = answer.code == 200 ? json_loads(answer.body, 0, NULL) : NULL;
-	if (json == NULL) {
-		int code = client_failed(&answer);
-
-		free(answer.body);
+	code = ask_json(run_dir, path, &json);
+	if (code != EXIT_CODE_OK)
 		return code;
-	}
 	ret_touched->ending = count_ending(sessions, json_object_get(json, "sessions"));
 	ret_touched->more =
 		json_is_true(json_object_get(json, "more")) || !json_is_true(json_object_get(json, "complete"));
 	json_decref(json);
-	free(answer.body);
 	return EXIT_CODE_OK;
 }
 
