@@ -102,6 +102,28 @@ def plan_tells_what_ends_from_what_goes_on(scene, egress):
     expect(json.loads(out)["all_workspaces"]["sessions_ending"] >= 2, f"without the workers' VTEPs: {out} {err}")
 
 
+def plan_keeps_its_word(scene, egress):
+    """The same change for good: as many sessions end as the plan says, those on the IP that goes, and no others."""
+    path = os.path.join(scene.lab.run_dir("plan"), "new.yaml")
+    acme = scene.postern.configuration.workspaces["acme"]
+    ips = acme["egress"]
+    acme["egress"] = [ip for ip in ips if ip != egress]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(scene.postern.configuration.gateway())
+    acme["egress"] = ips
+    _, out, _ = scene.postern.cli("gw", "plan", path, "--json")
+    told = sum(one["sessions_ending"] for one in json.loads(out)["workspaces_touched"])
+    before, on_it = scene.session_keys(), scene.session_keys(lambda one: one["egress_address"] == egress)
+    code, out, err = scene.postern.cli("gw", "apply", path)
+    expect(code == 0, f"apply exits {code}: {out}{err}")
+    system.wait_for("the sessions to end", lambda: not on_it & scene.session_keys())
+    gone = before - scene.session_keys()
+    expect(len(gone) == told > 0 and gone == on_it, f"{told} were to end, gone are {gone}, and on {egress} were {on_it}")
+    scene.postern.write_configurations()
+    expect(scene.postern.cli("gw", "reload")[0] == 0, "the file of before is refused")
+    scene.postern.wait_status("gw", 0)
+
+
 def sessions(scene):
     """A session of each protocol, with both sides of the translation."""
     echo = traffic.UdpEcho(scene.lab.inet)
@@ -130,6 +152,7 @@ def sessions(scene):
         plan_tells_what_ends_from_what_goes_on(scene, mine[0]["egress_address"])
         _, out, _ = scene.postern.cli("gw", "sessions")
         expect(seen.rpartition(":")[0] in out and "acme" in out and "globex" in out, f"the table: {out}")
+        plan_keeps_its_word(scene, mine[0]["egress_address"])
     echo.close()
 
 
