@@ -113,6 +113,53 @@ bool plan_session_ends(const struct plan_sessions *sessions, const struct plan_s
 	       !cidrs_have(new->gateway.trusted_vteps, new->gateway.trusted_vtep_count, session->vtep);
 }
 
+static bool cidrs_have_exactly(const struct model_vpc *vpc, const struct model_cidr *cidr)
+{
+	for (size_t i = 0; i < vpc->cidr_count; i++) {
+		if (vpc->cidrs[i].address == cidr->address &&
+			vpc->cidrs[i].prefix_length_bits == cidr->prefix_length_bits)
+			return true;
+	}
+	return false;
+}
+
+static bool vpc_loses_nobody(const struct model_vpc *was, const struct model_vpc *is)
+{
+	if (!is || strcmp(was->id, is->id) != 0 || was->workers_listed != is->workers_listed)
+		return false;
+	for (size_t i = 0; i < was->cidr_count; i++) {
+		if (!cidrs_have_exactly(is, &was->cidrs[i]))
+			return false;
+	}
+	for (size_t i = 0; i < was->worker_count; i++) {
+		if (!vpc_lists(is, was->workers[i].address))
+			return false;
+	}
+	return true;
+}
+
+bool plan_sessions_may_end(const struct plan_sessions *sessions, const char *workspace)
+{
+	const struct model_workspace *was = find_workspace(sessions->old, &sessions->old_by_id, workspace),
+				     *is = find_workspace(sessions->new, &sessions->new_by_id, workspace);
+
+	if (!was || !is || plan_sessions_of_all(sessions->old, sessions->new))
+		return was != NULL;
+	for (size_t i = 0; i < was->vpc_count; i++) {
+		if (!vpc_loses_nobody(&was->vpcs[i], find_vpc(is, was->vpcs[i].vni)))
+			return true;
+	}
+	for (size_t i = 0; i < was->egress_ip_count; i++) {
+		if (!address_stays(sessions, is, was->egress_ips[i]))
+			return true;
+	}
+	for (size_t i = 0; i < was->draining_ip_count; i++) {
+		if (!address_stays(sessions, is, was->draining_ips[i]))
+			return true;
+	}
+	return false;
+}
+
 bool plan_sessions_of_all(const struct model *old, const struct model *new)
 {
 	const struct model_gateway *was = &old->gateway, *is = &new->gateway;

@@ -32,6 +32,9 @@ void plan_sessions_close(struct plan_sessions *sessions);
 /* Whether the session ends when `new` takes the place of `old`, and would not without. */
 bool plan_session_ends(const struct plan_sessions *sessions, const struct plan_session *session);
 
+/* Whether any of the workspace may; where not, there is no need to look at them. */
+bool plan_sessions_may_end(const struct plan_sessions *sessions, const char *workspace);
+
 /* Whether sessions may end of workspaces that the plan does not name: by what is everybody's. */
 bool plan_sessions_of_all(const struct model *old, const struct model *new);
 

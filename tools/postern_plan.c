@@ -210,8 +210,10 @@ static int find_ending(const char *run_dir, const struct model *old, const struc
 		return EXIT_CODE_FAILED;
 	}
 	for (size_t i = 0; i < touched->count && code == EXIT_CODE_OK; i++) {
-		if (touched->entries[i].known && touched->entries[i].sessions > 0)
-			code = ask_ending(run_dir, &sessions, &touched->entries[i]);
+		struct touched *of = &touched->entries[i];
+
+		if (of->known && of->sessions > 0 && plan_sessions_may_end(&sessions, of->workspace))
+			code = ask_ending(run_dir, &sessions, of);
 	}
 	ret_all->known = code == EXIT_CODE_OK && plan_sessions_of_all(old, new);
 	if (ret_all->known)

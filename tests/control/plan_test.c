@@ -240,6 +240,7 @@ static bool ends(const char *old_text, const char *new_text, uint32_t egress)
 
 	assert_true(plan_sessions_open(&sessions, old, new));
 	result = plan_session_ends(&sessions, &session);
+	assert_true(!result || plan_sessions_may_end(&sessions, "acme"));
 	plan_sessions_close(&sessions);
 	model_free(old);
 	model_free(new);
@@ -289,6 +290,40 @@ static void a_session_ends_with_what_it_needs_and_with_nothing_else(void **state
 		pooled));
 }
 
+/* Of thousands of workspaces whose timers change, none is asked for its sessions. */
+static void only_where_something_goes_may_sessions_end(void **state)
+{
+	static const struct {
+		const char *new_vpc, *new_egress;
+		bool may;
+	} cases[] = {
+		{VPC("main", "7001", ""), EGRESS("203.0.113.10") "    timers: { udp: 400s }\n", false},
+		{VPC("main", "7001", ""), EGRESS("203.0.113.10, 203.0.113.11"), false},
+		{VPC("main", "7001", ""), EGRESS("203.0.113.11"), true},
+		{VPC("main", "7001", ", workers: []"), EGRESS("203.0.113.10"), true},
+		{"    vpcs: [ { id: main, vni: 7001, cidrs: [10.0.0.0/17, 10.0.128.0/17] } ]\n", EGRESS("203.0.113.10"),
+			true},
+	};
+	struct model *old = check_load(CHECK_GATEWAY ACME_OF(VPC("main", "7001", ""), EGRESS("203.0.113.10")) GLOBEX);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[1024];
+		struct plan_sessions sessions;
+		struct model *new;
+
+		snprintf(text, sizeof(text), "%sworkspaces:\n  - id: acme\n%s%s%s", CHECK_GATEWAY, cases[i].new_vpc,
+			cases[i].new_egress, GLOBEX);
+		new = check_load(text);
+		assert_true(plan_sessions_open(&sessions, old, new));
+		assert_int_equal(plan_sessions_may_end(&sessions, "acme"), cases[i].may);
+		assert_false(plan_sessions_may_end(&sessions, "globex"));
+		assert_false(plan_sessions_may_end(&sessions, "nobody"));
+		plan_sessions_close(&sessions);
+		model_free(new);
+	}
+	model_free(old);
+}
+
 static void of_listed_workers_those_that_leave_the_list_lose_their_sessions(void **state)
 {
 	static const char listed[] = CHECK_GATEWAY ACME_OF(
@@ -324,6 +359,7 @@ int main(void)
 		cmocka_unit_test(changed_port_needs_a_restart),
 		cmocka_unit_test(move_to_the_shared_pool_is_named),
 		cmocka_unit_test(a_session_ends_with_what_it_needs_and_with_nothing_else),
+		cmocka_unit_test(only_where_something_goes_may_sessions_end),
 		cmocka_unit_test(of_listed_workers_those_that_leave_the_list_lose_their_sessions),
 	};
 
