@@ -415,6 +415,14 @@ static bool parse_watch(const char *text, unsigned *ret_watch_s)
 	return true;
 }
 
+static bool parse_file_size(const char *text, size_t *ret_size_bytes)
+{
+	if (config_file_size_parse(text, ret_size_bytes))
+		return true;
+	fprintf(stderr, "postern: --max-file-size: %s: must be 1Ki..48Mi, such as 16Mi\n", text);
+	return false;
+}
+
 /* False: the option is none of `postern worker`. */
 static bool take_worker_option(int option, struct postern_worker_arguments *worker)
 {
@@ -470,11 +478,8 @@ static int parse_arguments(int argc, char *argv[], struct arguments *ret_argumen
 			ret_arguments->limit = optarg;
 			break;
 		case OPTION_MAX_FILE_SIZE:
-			if (!config_file_size_parse(optarg, &ret_arguments->file_size_max_bytes)) {
-				fprintf(stderr, "postern: --max-file-size: %s: must be 1Ki..48Mi, such as 16Mi\n",
-					optarg);
+			if (!parse_file_size(optarg, &ret_arguments->file_size_max_bytes))
 				return EXIT_CODE_USAGE;
-			}
 			break;
 		case OPTION_REFUSED:
 			ret_arguments->refused = true;
