@@ -56,8 +56,8 @@ static void apply_failed(struct daemon *daemon, struct problems *problems)
 /* ---- what is in force ---- */
 
 /*
- * At most each LAST_GOOD_INTERVAL_MS, and where it takes long for a hundredth of the time, so that of a hundred changes it
- * holds up one at most. Not before whoever waits for the change has its answer.
+ * At most each LAST_GOOD_INTERVAL_MS, and where it takes long for a hundredth of the time, in which changes wait. Not before
+ * whoever waits for this one has its answer.
  */
 static void apply_keep_last_good(struct daemon *daemon)
 {
